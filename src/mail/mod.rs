@@ -1,0 +1,139 @@
+//! The vocabulary of mail: plain values that every other part may name.
+//!
+//! Touches nothing: no sockets, files, clock or randomness. A value is parsed once, at the border, and is never
+//! text again until it is written out. Failing to parse is an error value; nothing here panics on input.
+
+pub mod address;
+// header
+pub mod id;
+pub mod outcome;
+pub mod reply;
+
+use std::fmt;
+use std::net::IpAddr;
+
+use bytes::Bytes;
+pub use jiff::Timestamp;
+
+pub use address::{Address, Path, ReversePath};
+pub use id::MessageId;
+pub use outcome::{Outcome, Why};
+pub use reply::{Enhanced, Refusal, Reply};
+
+/// Who handed a message in: what it called itself and where it came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Client {
+    /// The name given in HELO or EHLO, made safe for a header and a log line; empty when none was usable.
+    pub helo: String,
+    /// The address of the other end; `None` for mail made on this machine without a socket, as reports are.
+    pub ip: Option<IpAddr>,
+}
+
+impl Client {
+    /// The relay itself, as the author of reports.
+    #[must_use]
+    pub fn ourselves() -> Client {
+        Client { helo: String::new(), ip: None }
+    }
+}
+
+/// Shown as operators know it from other mail servers: `name[address]`.
+impl fmt::Display for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = if self.helo.is_empty() { "unknown" } else { &self.helo };
+        match self.ip {
+            Some(ip) => write!(f, "{name}[{ip}]"),
+            None => f.write_str("smarthost"),
+        }
+    }
+}
+
+/// The protocol a message came by, as the `with` clause of a `Received` field names it (RFC 5321 §4.4, RFC 3848).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// The client said HELO, or nothing.
+    Smtp,
+    /// The client said EHLO.
+    Esmtp,
+    /// The client said EHLO and asked for SMTPUTF8 (RFC 6531 §4.3).
+    Utf8Smtp,
+    /// Made here: a report of ours.
+    Local,
+}
+
+impl Protocol {
+    /// The registered word (IANA "Mail Transmission Types").
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Protocol::Smtp => "SMTP",
+            Protocol::Esmtp => "ESMTP",
+            Protocol::Utf8Smtp => "UTF8SMTP",
+            Protocol::Local => "local",
+        }
+    }
+
+    /// Reads back what [`Protocol::as_str`] wrote; an unknown word counts as `SMTP`.
+    #[must_use]
+    pub fn from_word(word: &str) -> Protocol {
+        [Protocol::Esmtp, Protocol::Utf8Smtp, Protocol::Local]
+            .into_iter()
+            .find(|protocol| protocol.as_str() == word)
+            .unwrap_or(Protocol::Smtp)
+    }
+}
+
+/// One who is to receive a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recipient {
+    /// Where the mail goes.
+    pub address: Address,
+    /// What the client asked for, where an alias or `redirect_all` changed it.
+    pub original: Option<Address>,
+}
+
+impl From<Address> for Recipient {
+    fn from(address: Address) -> Recipient {
+        Recipient { address, original: None }
+    }
+}
+
+/// From whom and to whom: the envelope of RFC 5321 §2.3.1.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Envelope {
+    pub reverse_path: ReversePath,
+    /// At least one, in the order in which they were named, none twice.
+    pub recipients: Vec<Recipient>,
+    /// The client asked for SMTPUTF8, or an address is not ASCII (RFC 6531).
+    pub smtputf8: bool,
+}
+
+/// A message that wants to be accepted, but for its content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Submission {
+    pub envelope: Envelope,
+    pub client: Client,
+    pub protocol: Protocol,
+    /// The account it is to be sent through, by name.
+    pub account: String,
+    /// When the final dot came in.
+    pub received: Timestamp,
+}
+
+/// A stored message as a delivery gets it: without those recipients who are settled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    pub id: MessageId,
+    pub submission: Submission,
+    /// Size of the content as it was received, in bytes.
+    pub size: u64,
+    /// Recipients still owed, with their place in the envelope: outcomes are recorded by that place.
+    pub owed: Vec<(u32, Recipient)>,
+    /// Attempts made before this one.
+    pub attempts: u32,
+    /// How long the account has been working since this message was accepted, in milliseconds: the clock by
+    /// which mail expires. It stands still while the account is paused (INTERFACE, promise 3).
+    pub patience_ms: u64,
+    /// The whole content, where it is small enough to have stayed in memory; otherwise read it from the spool.
+    pub content: Option<Bytes>,
+}

@@ -1,0 +1,54 @@
+//! The conversation with a client, without I/O: bytes, answers and time go in, actions come out.
+//!
+//! Nothing here reads a socket, a clock or a file; `listener` does that and carries the actions out in their order.
+//! The same bytes cause the same replies however they are cut (`tests/transcripts.rs` feeds every dialogue whole,
+//! by line and byte by byte).
+//!
+//! A session asks one question of the world, [`Action::Store`], and looks at no further byte until the answer
+//! came in as [`Input::Stored`]. Sender and recipient rules are pure and need no question.
+
+pub mod command;
+pub mod line;
+pub mod session;
+
+use bytes::Bytes;
+
+use crate::mail::{Refusal, Submission};
+use crate::spool::Accepted;
+
+pub use session::{Session, Settings};
+
+/// Content is handed on in pieces of this many bytes; a message that is smaller stays in memory.
+/// Together with the limit on connections this bounds the memory of all sessions.
+pub const PIECE_BYTES: usize = 64 * 1024;
+
+/// What happened.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// The client sent these bytes.
+    Bytes(&'a [u8]),
+    /// The answer to [`Action::Store`].
+    Stored(Result<Accepted, Refusal>),
+    /// The client was silent for as long as it may be.
+    Silence,
+    /// The relay is to stop: the session says so and ends.
+    Stop,
+}
+
+/// What is to be done, in this order.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Write this, in one piece: one or more whole replies.
+    Send(Vec<u8>),
+    /// A piece of a message too large for memory: put it into the store. Failing to do so is reported as the
+    /// answer to the [`Action::Store`] that follows.
+    Append(Bytes),
+    /// Forget the pieces given so far: the message was refused, or will never end.
+    Discard,
+    /// Store the message: `rest` is the whole content, or, after [`Action::Append`], what comes behind it.
+    Store { submission: Box<Submission>, rest: Bytes },
+    /// Tell the log: this was refused. `command` is what the client said, fit to be printed and without secrets.
+    Log { refusal: Refusal, command: String },
+    /// Close the connection once everything before is written.
+    Close,
+}

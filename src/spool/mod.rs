@@ -1,0 +1,325 @@
+//! What survives: every message that was answered with 250, until nobody is owed it.
+//!
+//! This file is the contract; `sqlite` keeps it. The same tests judge every store (`tests/spool_contract.rs`).
+//!
+//! The states of a message, and what a crash in each of them means:
+//!
+//! | state | what exists | moved on by | if the relay dies here |
+//! | --- | --- | --- | --- |
+//! | receiving | bytes in a session, perhaps chunks of an [`Upload`] | [`Spool::accept`] | the client has no 250 and sends again; the chunks are removed at the next start |
+//! | stored, unanswered | the commit, but no 250 on the wire | the listener | the client may send again: a duplicate that nobody can prevent (RFC 1047) |
+//! | due | a message whose time has come | [`Spool::claim`] | nothing is lost |
+//! | waiting, held | a message whose time is ahead, or that the operator holds | time, [`Spool::order`] | nothing is lost |
+//! | leased | a [`Lease`] with a generation | [`Spool::settle`], or its end | due again when the store is opened, or when the lease ends |
+//! | answered, unsettled | Gmail said 250, our commit has not happened | [`Spool::settle`] | sent again; the window is one commit long |
+//! | settled | history only | [`Spool::prune`] | nothing is lost |
+//!
+//! Guarantees: an [`Accepted`] exists only after a synced commit. A recipient stops being owed only by a final
+//! outcome or the operator's delete, in the same commit as the report about it. A lease that is not the newest
+//! changes nothing. Stored content is never altered.
+
+// sqlite
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use crate::mail::{Client, Message, MessageId, Outcome, Recipient, ReversePath, Submission, Timestamp};
+
+/// How long a delivery may keep a message before somebody else may claim it. Longer than every deadline of an
+/// attempt together, so that it only matters where a process or a machine has died.
+pub const LEASE: Duration = Duration::from_hours(4);
+
+/// Content is kept, and read back, in pieces of this many bytes.
+pub const CHUNK_BYTES: usize = 256 * 1024;
+
+/// The proof that a message is on stable storage. Only a store makes one, and only it lets a session say 250.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Accepted {
+    id: MessageId,
+}
+
+impl Accepted {
+    /// The id under which the message is known from now on.
+    #[must_use]
+    pub fn id(&self) -> MessageId {
+        self.id
+    }
+}
+
+/// Content of a message.
+#[derive(Debug)]
+pub enum Content {
+    /// Small enough to have stayed in memory.
+    Memory(Bytes),
+    /// Already in the store, all of it.
+    Uploaded(Upload),
+}
+
+/// Content on its way into the store, in pieces. Dropped before [`Spool::accept`], it is removed again.
+pub struct Upload {
+    id: MessageId,
+    chunks: u32,
+    bytes: u64,
+    abandon: Option<Box<dyn FnOnce(MessageId) + Send + Sync>>,
+}
+
+impl std::fmt::Debug for Upload {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Upload {{ {}, {} bytes }}", self.id, self.bytes)
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if let Some(abandon) = self.abandon.take() {
+            abandon(self.id);
+        }
+    }
+}
+
+/// The right, for a time, to deliver a message. Dropped without [`Spool::settle`] it is given back at once, so that
+/// a delivery that ends in a panic or at shutdown delays nothing.
+pub struct Lease {
+    pub message: Message,
+    generation: i64,
+    release: Option<Box<dyn FnOnce(MessageId, i64) + Send + Sync>>,
+}
+
+impl std::fmt::Debug for Lease {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Lease {{ {}, generation {} }}", self.message.id, self.generation)
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(release) = self.release.take() {
+            release(self.message.id, self.generation);
+        }
+    }
+}
+
+/// What [`Spool::claim`] found.
+#[derive(Debug)]
+pub enum Claim {
+    /// A message, ours until the lease ends.
+    Leased(Lease),
+    /// Nothing is due; the next message will be at this time, if there is one.
+    NothingUntil(Option<Timestamp>),
+}
+
+/// When to try again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    RetryAt(Timestamp),
+    /// Nobody is owed the message any more.
+    Done,
+}
+
+/// What became of one attempt: everything in it is committed together, or not at all.
+#[derive(Debug)]
+pub struct Settlement {
+    pub at: Timestamp,
+    /// By the recipient's place in the envelope.
+    pub outcomes: Vec<(u32, Outcome)>,
+    pub next: Next,
+    /// Whether this counts as an attempt. A connection that turned out to be stale is none.
+    pub counted: bool,
+    /// The report to the sender, where one is due.
+    pub notice: Option<(Submission, Bytes)>,
+}
+
+/// What an operator may order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Due at once.
+    Retry,
+    /// Not to be tried until released.
+    Hold,
+    Release,
+    /// Owed to nobody any more; the history says so.
+    Delete,
+}
+
+/// Which messages an order or a list means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Which {
+    All,
+    Ids(Vec<MessageId>),
+}
+
+/// Where a waiting message stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    Waiting,
+    Held,
+    /// Being delivered at this moment.
+    Sending,
+}
+
+impl State {
+    /// The word shown to operators.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            State::Waiting => "waiting",
+            State::Held => "held",
+            State::Sending => "sending",
+        }
+    }
+}
+
+/// One line of the queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Queued {
+    pub id: MessageId,
+    pub received: Timestamp,
+    pub size: u64,
+    pub account: String,
+    pub from: ReversePath,
+    /// Those still owed.
+    pub to: Vec<Recipient>,
+    pub attempts: u32,
+    pub next_try: Timestamp,
+    pub state: State,
+    /// Gmail's last word about it, or why there was none.
+    pub last_reply: Option<String>,
+    pub client: Client,
+}
+
+/// One line of the history: one recipient of one message in one attempt, or deleted by the operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Past {
+    pub id: MessageId,
+    pub at: Timestamp,
+    /// `delivered`, `deferred`, `refused`, `uncertain`, `expired` or `deleted`.
+    pub outcome: String,
+    pub account: String,
+    pub from: ReversePath,
+    pub to: Recipient,
+    pub reply: String,
+    pub client: Client,
+    pub attempts: u32,
+    /// From acceptance to this outcome, in milliseconds.
+    pub delay_ms: i64,
+}
+
+/// Everything known about one message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    pub submission: Submission,
+    pub size: u64,
+    /// What is still owed, or `None` where nobody is owed anything any more.
+    pub queued: Option<Queued>,
+    /// Oldest first.
+    pub past: Vec<Past>,
+}
+
+/// Which part of the history is wanted. Everything that is set must hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Filter {
+    pub since: Option<Timestamp>,
+    /// Part of the address.
+    pub to: Option<String>,
+    /// Part of the address.
+    pub from: Option<String>,
+    /// Part of the client's name or address.
+    pub client: Option<String>,
+    /// Only outcomes after which nothing is owed.
+    pub only_final: bool,
+    /// Entries numbered above this one, for following along.
+    pub after: Option<i64>,
+    /// At most so many; the newest ones.
+    pub limit: usize,
+}
+
+/// How one account's queue stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backlog {
+    pub account: String,
+    pub waiting: u64,
+    pub held: u64,
+    /// When the oldest waiting message was accepted.
+    pub oldest: Option<Timestamp>,
+    /// Recipients that Gmail took in the 24 hours before.
+    pub sent_24h: u64,
+}
+
+/// Why a message was not accepted. The client may try again in every case.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AcceptError {
+    /// No room: it may come back by itself.
+    #[error("{0}")]
+    Full(String),
+    /// The store failed.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// Why the store could not do what was asked.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SpoolError {
+    /// Somebody else has the message by now; nothing was changed.
+    #[error("the lease of {0} is no longer the newest")]
+    LeaseLost(MessageId),
+    /// The store failed.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// A durable queue. All times are handed in; the store has no clock of its own.
+#[async_trait]
+pub trait Spool: Send + Sync {
+    /// Starts content that is too large for memory.
+    async fn upload(&self, now: Timestamp) -> Result<Upload, AcceptError>;
+
+    /// Adds a piece to it. Returns once the piece is stored, so that a fast client is held back by the disk.
+    async fn append(&self, upload: &mut Upload, piece: Bytes) -> Result<(), AcceptError>;
+
+    /// Takes responsibility for a message: it is on stable storage when this returns `Ok`, and nothing of it is
+    /// stored when this returns an error. The message is due at once; it may go straight to somebody who
+    /// waits in [`Spool::listen`].
+    async fn accept(&self, submission: Submission, content: Content) -> Result<Accepted, AcceptError>;
+
+    /// Leases the message of `account` that has been due for longest.
+    async fn claim(&self, account: &str, now: Timestamp) -> Result<Claim, SpoolError>;
+
+    /// Waits for a message of `account` that is accepted from now on. A hint and a short cut, never the only way:
+    /// whoever stops waiting misses nothing, since the message is then due and can be claimed.
+    fn listen(&self, account: &str) -> oneshot::Receiver<Lease>;
+
+    /// Piece `index` of a message's content, counted from 0; `None` behind the last one.
+    async fn piece(&self, id: MessageId, index: u32) -> Result<Option<Bytes>, SpoolError>;
+
+    /// Records an attempt and gives the lease back. `patience` is how long the account has been working since
+    /// patience was last reported for it; all mail of the account grows older by that.
+    async fn settle(&self, lease: Lease, settlement: Settlement) -> Result<(), SpoolError>;
+
+    /// Lets the patience clock of an account go on (see [`Message::patience_ms`]).
+    async fn grow_older(&self, account: &str, by: Duration) -> Result<(), SpoolError>;
+
+    /// Gives mail of accounts that are not in `accounts` to `heir`. Returns how many messages that were.
+    async fn adopt(&self, accounts: &[String], heir: &str) -> Result<u64, SpoolError>;
+
+    /// What waits, oldest first.
+    async fn list(&self, which: &Which) -> Result<Vec<Queued>, SpoolError>;
+
+    /// Everything about one message.
+    async fn show(&self, id: MessageId) -> Result<Option<Record>, SpoolError>;
+
+    /// Carries out an order. Returns the ids it changed; a message that is being delivered can be neither retried
+    /// nor deleted before its lease ends.
+    async fn order(&self, which: &Which, order: Order, now: Timestamp) -> Result<Vec<MessageId>, SpoolError>;
+
+    /// The past, newest first, each entry with its number.
+    async fn history(&self, filter: &Filter) -> Result<Vec<(i64, Past)>, SpoolError>;
+
+    /// Forgets the history before a time, and gives free space back. Returns how many entries went.
+    async fn prune(&self, before: Timestamp) -> Result<u64, SpoolError>;
+
+    /// How each account's queue stands.
+    async fn backlog(&self, now: Timestamp) -> Result<Vec<Backlog>, SpoolError>;
+}

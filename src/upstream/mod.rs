@@ -1,0 +1,64 @@
+//! Gmail: one message in, one outcome for each recipient out.
+//!
+//! This file is the contract; `gmail` keeps it over SMTP. It never sees the spool: content comes as pieces.
+
+pub mod credentials;
+pub mod gmail;
+pub mod verdict;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::mail::{Address, Outcome, ReversePath};
+
+pub use verdict::Trouble;
+
+/// What goes over the wire, but for the content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Consignment {
+    pub reverse_path: ReversePath,
+    /// With their place in the envelope, by which outcomes are told.
+    pub recipients: Vec<(u32, Address)>,
+    /// Bytes that will be sent, before dots are stuffed (RFC 1870 §3).
+    pub size: u64,
+    /// Some octet is above 127 (RFC 6152).
+    pub eight_bit: bool,
+    /// An address or a header field needs it (RFC 6531).
+    pub smtputf8: bool,
+}
+
+/// Content fit to be sent: CRLF line ends only, no NUL, ending in CRLF, dots not yet stuffed.
+#[async_trait]
+pub trait Outgoing: Send {
+    /// Goes back to the first piece: a message may need several transactions.
+    async fn rewind(&mut self);
+    /// The next piece, or `None` at the end.
+    ///
+    /// # Errors
+    /// Where the store fails. The transfer is then broken off, so that half a message is never delivered.
+    async fn next(&mut self) -> Result<Option<Bytes>, String>;
+}
+
+/// What came of handing one message to Gmail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dispatch {
+    /// One for every recipient of the consignment.
+    pub outcomes: Vec<(u32, Outcome)>,
+    /// What is wrong with the account, where that is why it failed. Never a reason to give up on a message.
+    pub trouble: Option<Trouble>,
+    /// A kept connection had gone stale before anything was said: to be tried again at once, counting as nothing.
+    pub stale: bool,
+}
+
+/// One way to Gmail, used by one delivery at a time. It keeps its connection between messages.
+#[async_trait]
+pub trait Upstream: Send {
+    /// Tries to deliver one message, once. Every step has a deadline.
+    async fn deliver(&mut self, consignment: &Consignment, content: &mut dyn Outgoing) -> Dispatch;
+
+    /// How long the connection may still be kept without work; `None` where there is none.
+    fn idle_left(&self) -> Option<std::time::Duration>;
+
+    /// Says goodbye, if there is a connection.
+    async fn close(&mut self);
+}
