@@ -2,10 +2,21 @@
 //!
 //! In reading order: [`mail`] is the vocabulary, [`policy`] the rules, [`smtp`] the conversation with a client,
 //! [`listener`] its sockets. [`spool`] keeps what was accepted, [`delivery`] repairs it and sees it through
-//! [`upstream`] to Gmail. [`config`] reads the settings, [`daemon`] joins the parts, [`cli`] is what people type.
-//! [`standin`] plays Gmail for the demonstration and the tests.
+//! [`upstream`] to Gmail. [`event`] is what may be told about all this, [`log`] writes it down. [`config`] reads the
+//! settings, [`daemon`] joins the parts, [`cli`] is what people type. [`standin`] plays Gmail for the demonstration
+//! and the tests; [`clock`] is the one place that knows the time.
 
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod daemon;
+pub mod delivery;
+pub mod event;
+pub mod listener;
+pub mod log;
 pub mod mail;
 pub mod policy;
-// smtp
+pub mod smtp;
 pub mod spool;
+pub mod standin;
+pub mod upstream;

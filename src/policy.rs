@@ -184,7 +184,7 @@ impl Policy {
 }
 
 impl Policy {
-    /// An alias may lead to another one; a circle ends where it closes.
+    /// An alias may lead to another one; a circle is left after some steps.
     fn follow_aliases(&self, asked: &Address) -> Address {
         let mut address = asked;
         for _ in 0..ALIAS_STEPS_MAX {
@@ -209,5 +209,182 @@ impl Policy {
     /// Whether a bare name and the name in this domain are the same mailbox.
     fn is_ours(&self, domain: &str) -> bool {
         domain == "localhost" || domain == self.hostname || self.recipients.default_domain.as_deref() == Some(domain)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(text: &str) -> Address {
+        text.parse().unwrap()
+    }
+
+    fn path(text: &str) -> Path {
+        match text {
+            "" => Path::Null,
+            _ if text.contains('@') => Path::Mailbox(address(text)),
+            _ => Path::Local(text.to_owned()),
+        }
+    }
+
+    /// Our name is `relay.example.net`; there is no default domain.
+    fn policy(alias: &[(AliasKey, &str)]) -> Policy {
+        let alias = alias.iter().map(|(key, target)| (key.clone(), address(target)));
+        Policy {
+            hostname: "relay.example.net".to_owned(),
+            limits: Limits::default(),
+            recipients: Recipients {
+                default_domain: None,
+                alias: alias.collect(),
+                redirect_all: None,
+                allow: vec![Pattern::Everybody],
+            },
+            account: "me@gmail.com".to_owned(),
+        }
+    }
+
+    fn local(name: &str) -> AliasKey {
+        AliasKey::Local(name.to_owned())
+    }
+
+    fn domain(name: &str) -> AliasKey {
+        AliasKey::Domain(name.to_owned())
+    }
+
+    /// Where the recipient goes, and in brackets who was asked for, where that is somebody else.
+    fn goes(policy: &Policy, asked: &str) -> Result<String, Refusal> {
+        let recipient = policy.recipient(path(asked))?;
+        let original = recipient.original.map(|original| format!(" ({original})"));
+        Ok(format!("{}{}", recipient.address, original.unwrap_or_default()))
+    }
+
+    #[test]
+    fn an_exact_alias_wins_over_a_name_which_wins_over_a_domain() {
+        let alias = [
+            (AliasKey::Address(address("backup@nas.local")), "exact@example.com"),
+            (local("backup"), "name@example.com"),
+            (local("root"), "root@example.com"),
+            (domain("nas.local"), "domain@example.com"),
+            (domain("localhost"), "localhost@example.com"),
+        ];
+        let mut policy = policy(&alias);
+        policy.recipients.default_domain = Some("home.example".to_owned());
+        for (asked, goes_to) in [
+            ("backup@nas.local", "exact@example.com (backup@nas.local)"),
+            ("BackUp@NAS.local", "exact@example.com (BackUp@nas.local)"),
+            ("backup", "name@example.com (backup@home.example)"),
+            ("ROOT", "root@example.com (ROOT@home.example)"),
+            ("root@localhost", "root@example.com (root@localhost)"),
+            ("root@relay.example.net", "root@example.com (root@relay.example.net)"),
+            ("root@home.example", "root@example.com (root@home.example)"),
+            ("root@nas.local", "domain@example.com (root@nas.local)"),
+            ("cron@localhost", "localhost@example.com (cron@localhost)"),
+            ("root@elsewhere.example", "root@elsewhere.example"),
+            ("cron", "cron@home.example"),
+        ] {
+            assert_eq!(goes(&policy, asked).as_deref(), Ok(goes_to), "{asked}");
+        }
+    }
+
+    #[test]
+    fn an_alias_may_lead_to_another_and_a_circle_ends() {
+        let chain = [(local("cron"), "root@localhost"), (local("root"), "admin@localhost")];
+        assert_eq!(goes(&policy(&chain), "cron@localhost").as_deref(), Ok("admin@localhost (cron@localhost)"));
+
+        let own = [(domain("localhost"), "all@localhost")];
+        assert_eq!(goes(&policy(&own), "x@localhost").as_deref(), Ok("all@localhost (x@localhost)"));
+        assert_eq!(goes(&policy(&own), "all@localhost").as_deref(), Ok("all@localhost"));
+
+        let circle = [(local("a"), "b@localhost"), (local("b"), "a@localhost")];
+        let end = goes(&policy(&circle), "a@localhost").unwrap();
+        assert!(["a@localhost", "b@localhost (a@localhost)"].contains(&end.as_str()), "{end}");
+    }
+
+    #[test]
+    fn a_recipient_without_a_domain_needs_somewhere_to_go() {
+        let without = policy(&[(local("root"), "me@gmail.com")]);
+        assert_eq!(goes(&without, "root").as_deref(), Ok("me@gmail.com (root@relay.example.net)"));
+        assert_eq!(goes(&without, "cron"), Err(Refusal::RecipientWithoutDomain("cron".to_owned())));
+        assert_eq!(goes(&without, ""), Err(Refusal::Syntax("RCPT TO:<address>")));
+
+        let mut with = without;
+        with.recipients.default_domain = Some("example.com".to_owned());
+        assert_eq!(goes(&with, "cron").as_deref(), Ok("cron@example.com"));
+        let long = "x".repeat(65);
+        assert!(matches!(goes(&with, &long), Err(Refusal::BadAddress(name, _)) if name == long));
+    }
+
+    #[test]
+    fn redirect_all_takes_everything_over_every_alias() {
+        let mut policy = policy(&[(local("root"), "root@example.com")]);
+        policy.recipients.redirect_all = Some(address("me@gmail.com"));
+        for (asked, goes_to) in [
+            ("root@localhost", "me@gmail.com (root@localhost)"),
+            ("stranger@example.org", "me@gmail.com (stranger@example.org)"),
+            ("cron", "me@gmail.com (cron@relay.example.net)"),
+            ("ups@[192.0.2.9]", "me@gmail.com (ups@[192.0.2.9])"),
+            ("me@gmail.com", "me@gmail.com"),
+        ] {
+            assert_eq!(goes(&policy, asked).as_deref(), Ok(goes_to), "{asked}");
+        }
+    }
+
+    #[test]
+    fn mail_goes_only_where_it_may_go_after_aliases() {
+        let mut policy = policy(&[(local("root"), "Boss@example.com"), (domain("[192.0.2.9]"), "ups@gmail.com")]);
+        policy.recipients.allow =
+            vec![Pattern::Domain("gmail.com".to_owned()), Pattern::Address(address("boss@example.com"))];
+        for (asked, goes_to) in [
+            ("anybody@gmail.com", Ok("anybody@gmail.com")),
+            ("BOSS@Example.com", Ok("BOSS@example.com")),
+            ("root@localhost", Ok("Boss@example.com (root@localhost)")),
+            ("x@[192.0.2.9]", Ok("ups@gmail.com (x@[192.0.2.9])")),
+            ("clerk@example.com", Err(Refusal::RecipientNotAllowed("clerk@example.com".to_owned()))),
+            ("x@mail.gmail.com", Err(Refusal::RecipientNotAllowed("x@mail.gmail.com".to_owned()))),
+            ("x@[192.0.2.7]", Err(Refusal::RecipientLiteral("x@[192.0.2.7]".to_owned()))),
+        ] {
+            assert_eq!(goes(&policy, asked), goes_to.map(str::to_owned), "{asked}");
+        }
+        policy.recipients.redirect_all = Some(address("clerk@example.com"));
+        let refused = Err(Refusal::RecipientNotAllowed("clerk@example.com".to_owned()));
+        assert_eq!(goes(&policy, "anybody@gmail.com"), refused, "redirect_all is no way around");
+        policy.recipients.allow.clear();
+        assert_eq!(goes(&policy, "anybody@gmail.com"), refused, "an empty list lets nothing through");
+    }
+
+    #[test]
+    fn a_sender_without_a_domain_gets_one() {
+        let mut policy = policy(&[]);
+        let sender = |policy: &Policy, text: &str| policy.sender(path(text)).map(|sender| sender.to_string());
+        assert_eq!(sender(&policy, "").as_deref(), Ok(""));
+        assert_eq!(sender(&policy, "ups@nas.local").as_deref(), Ok("ups@nas.local"));
+        assert_eq!(sender(&policy, "ups").as_deref(), Ok("ups@relay.example.net"));
+        policy.recipients.default_domain = Some("example.com".to_owned());
+        assert_eq!(sender(&policy, "ups").as_deref(), Ok("ups@example.com"));
+        let long = "x".repeat(65);
+        assert!(matches!(sender(&policy, &long), Err(Refusal::BadAddress(name, _)) if name == long));
+    }
+
+    #[test]
+    fn a_listener_admits_its_networks_alone() {
+        let networks = ["192.168.1.0/24", "fe80::/10", "10.1.2.3/32"].map(|network| network.parse().unwrap());
+        let allow = Allow { networks: networks.to_vec() };
+        for (ip, is_admitted) in [
+            ("192.168.1.0", true),
+            ("192.168.1.255", true),
+            ("::ffff:192.168.1.7", true),
+            ("192.168.2.1", false),
+            ("::ffff:192.168.2.1", false),
+            ("10.1.2.3", true),
+            ("10.1.2.4", false),
+            ("fe80::1", true),
+            ("fec0::1", false),
+            ("::1", false),
+            ("127.0.0.1", false),
+        ] {
+            assert_eq!(allow.admits(ip.parse().unwrap()), is_admitted, "{ip}");
+        }
+        assert!(!Allow { networks: vec![] }.admits("127.0.0.1".parse().unwrap()), "an empty list admits nobody");
     }
 }

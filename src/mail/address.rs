@@ -11,6 +11,10 @@ const LOCAL_BYTES_MAX: usize = 64;
 /// Octets allowed after it (RFC 5321 §4.5.3.1.2).
 const DOMAIN_BYTES_MAX: usize = 255;
 
+/// Ends of domains that no mail from the Internet reaches.
+const PRIVATE_DOMAINS: [&str; 9] =
+    ["local", "localhost", "localdomain", "internal", "lan", "home", "invalid", "test", "home.arpa"];
+
 /// A mailbox, `local@domain` (RFC 5321 §4.1.2).
 ///
 /// The local part is kept unquoted and as written, since only its host may interpret it (§2.4); the domain is
@@ -32,6 +36,8 @@ pub enum AddressError {
     NoDomain,
     #[error("it holds a control character")]
     Control,
+    #[error("it is not UTF-8")]
+    NotUtf8,
     #[error("the part before the @ is longer than 64 bytes")]
     LocalTooLong,
     #[error("the domain is longer than 255 bytes")]
@@ -67,6 +73,14 @@ impl Address {
     #[must_use]
     pub fn has_literal_domain(&self) -> bool {
         self.domain.starts_with('[')
+    }
+
+    /// Whether an answer to it could arrive from elsewhere: its domain has a dot, and is neither an address in
+    /// brackets nor one of the names that exist only inside a house (RFC 2606, RFC 6762, RFC 8375, and habit).
+    #[must_use]
+    pub fn can_receive(&self) -> bool {
+        let inside = |end: &&str| self.domain == **end || self.domain.ends_with(&format!(".{end}"));
+        self.domain.contains('.') && !self.has_literal_domain() && !PRIVATE_DOMAINS.iter().any(|end| inside(&end))
     }
 
     /// Whether it can only be sent where SMTPUTF8 is offered (RFC 6531).
@@ -233,6 +247,21 @@ mod tests {
         ] {
             assert_eq!(shown(written).as_deref(), Ok(meant));
             assert_eq!(shown(meant).as_deref(), Ok(meant), "what is written must read back the same");
+        }
+    }
+
+    #[test]
+    fn only_public_domains_can_receive() {
+        for (text, can) in [
+            ("a@example.com", true),
+            ("a@mail.home.example", true),
+            ("a@nas", false),
+            ("a@nas.local", false),
+            ("a@localhost", false),
+            ("a@nas.home.arpa", false),
+            ("a@[192.0.2.9]", false),
+        ] {
+            assert_eq!(text.parse::<Address>().map(|address| address.can_receive()), Ok(can), "{text}");
         }
     }
 

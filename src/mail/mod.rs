@@ -4,7 +4,7 @@
 //! text again until it is written out. Failing to parse is an error value; nothing here panics on input.
 
 pub mod address;
-// header
+pub mod header;
 pub mod id;
 pub mod outcome;
 pub mod reply;

@@ -178,7 +178,7 @@ impl Refusal {
             R::TooManyConnectionsOfClient(_) => {
                 (421, (4, 7, 0), "Too many connections from your address, try again later".into())
             }
-            R::ForeignProtocol(name) => (421, (5, 5, 0), format!("This is a mail port, it does not speak {name}")),
+            R::ForeignProtocol(name) => (421, (4, 5, 0), format!("This is a mail port, it does not speak {name}")),
             R::UnknownCommand(_) => (500, (5, 5, 1), "Unknown command".into()),
             R::LineTooLong(_) => (500, (5, 5, 2), "Line too long".into()),
             R::UnprintableCommand => (500, (5, 5, 2), "Command is not printable UTF-8".into()),

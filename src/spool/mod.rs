@@ -18,7 +18,7 @@
 //! outcome or the operator's delete, in the same commit as the report about it. A lease that is not the newest
 //! changes nothing. Stored content is never altered.
 
-// sqlite
+pub mod sqlite;
 
 use std::time::Duration;
 
@@ -31,9 +31,6 @@ use crate::mail::{Client, Message, MessageId, Outcome, Recipient, ReversePath, S
 /// How long a delivery may keep a message before somebody else may claim it. Longer than every deadline of an
 /// attempt together, so that it only matters where a process or a machine has died.
 pub const LEASE: Duration = Duration::from_hours(4);
-
-/// Content is kept, and read back, in pieces of this many bytes.
-pub const CHUNK_BYTES: usize = 256 * 1024;
 
 /// The proof that a message is on stable storage. Only a store makes one, and only it lets a session say 250.
 #[derive(Debug, PartialEq, Eq)]
@@ -58,10 +55,21 @@ pub enum Content {
     Uploaded(Upload),
 }
 
+impl Content {
+    /// In bytes.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        match self {
+            Content::Memory(bytes) => bytes.len() as u64,
+            Content::Uploaded(upload) => upload.bytes,
+        }
+    }
+}
+
 /// Content on its way into the store, in pieces. Dropped before [`Spool::accept`], it is removed again.
 pub struct Upload {
     id: MessageId,
-    chunks: u32,
+    pieces: u32,
     bytes: u64,
     abandon: Option<Box<dyn FnOnce(MessageId) + Send + Sync>>,
 }
@@ -106,7 +114,7 @@ impl Drop for Lease {
 #[derive(Debug)]
 pub enum Claim {
     /// A message, ours until the lease ends.
-    Leased(Lease),
+    Leased(Box<Lease>),
     /// Nothing is due; the next message will be at this time, if there is one.
     NothingUntil(Option<Timestamp>),
 }
@@ -236,6 +244,15 @@ pub struct Filter {
     pub limit: usize,
 }
 
+/// What is wrong with an account, as it is kept for `status`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TroubleNote {
+    pub state: String,
+    pub reason: String,
+    pub cure: String,
+    pub since: Timestamp,
+}
+
 /// How one account's queue stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backlog {
@@ -246,6 +263,16 @@ pub struct Backlog {
     pub oldest: Option<Timestamp>,
     /// Recipients that Gmail took in the 24 hours before.
     pub sent_24h: u64,
+    /// Why its mail does not go out, if so.
+    pub trouble: Option<TroubleNote>,
+}
+
+impl Backlog {
+    /// That of an account which has not sent anything yet.
+    #[must_use]
+    pub fn empty(account: &str) -> Backlog {
+        Backlog { account: account.to_owned(), waiting: 0, held: 0, oldest: None, sent_24h: 0, trouble: None }
+    }
 }
 
 /// Why a message was not accepted. The client may try again in every case.
@@ -274,7 +301,7 @@ pub enum SpoolError {
 #[async_trait]
 pub trait Spool: Send + Sync {
     /// Starts content that is too large for memory.
-    async fn upload(&self, now: Timestamp) -> Result<Upload, AcceptError>;
+    fn upload(&self, now: Timestamp) -> Upload;
 
     /// Adds a piece to it. Returns once the piece is stored, so that a fast client is held back by the disk.
     async fn append(&self, upload: &mut Upload, piece: Bytes) -> Result<(), AcceptError>;
@@ -294,12 +321,14 @@ pub trait Spool: Send + Sync {
     /// Piece `index` of a message's content, counted from 0; `None` behind the last one.
     async fn piece(&self, id: MessageId, index: u32) -> Result<Option<Bytes>, SpoolError>;
 
-    /// Records an attempt and gives the lease back. `patience` is how long the account has been working since
-    /// patience was last reported for it; all mail of the account grows older by that.
+    /// Records an attempt and gives the lease back.
     async fn settle(&self, lease: Lease, settlement: Settlement) -> Result<(), SpoolError>;
 
-    /// Lets the patience clock of an account go on (see [`Message::patience_ms`]).
+    /// Lets the patience clock of an account go on, if it has mail waiting (see [`Message::patience_ms`]).
     async fn grow_older(&self, account: &str, by: Duration) -> Result<(), SpoolError>;
+
+    /// Keeps what is wrong with an account, for others to see; `None`: it works.
+    async fn note_trouble(&self, account: &str, trouble: Option<TroubleNote>) -> Result<(), SpoolError>;
 
     /// Gives mail of accounts that are not in `accounts` to `heir`. Returns how many messages that were.
     async fn adopt(&self, accounts: &[String], heir: &str) -> Result<u64, SpoolError>;
@@ -313,6 +342,9 @@ pub trait Spool: Send + Sync {
     /// Carries out an order. Returns the ids it changed; a message that is being delivered can be neither retried
     /// nor deleted before its lease ends.
     async fn order(&self, which: &Which, order: Order, now: Timestamp) -> Result<Vec<MessageId>, SpoolError>;
+
+    /// When an operator last ordered a retry of mail of this account.
+    async fn retry_asked(&self, account: &str) -> Result<Option<Timestamp>, SpoolError>;
 
     /// The past, newest first, each entry with its number.
     async fn history(&self, filter: &Filter) -> Result<Vec<(i64, Past)>, SpoolError>;

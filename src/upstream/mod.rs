@@ -2,9 +2,13 @@
 //!
 //! This file is the contract; `gmail` keeps it over SMTP. It never sees the spool: content comes as pieces.
 
+pub mod connect;
 pub mod credentials;
 pub mod gmail;
+mod stuffing;
 pub mod verdict;
+mod verdict_table;
+mod wire;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -32,6 +36,7 @@ pub struct Consignment {
 pub trait Outgoing: Send {
     /// Goes back to the first piece: a message may need several transactions.
     async fn rewind(&mut self);
+
     /// The next piece, or `None` at the end.
     ///
     /// # Errors
@@ -46,8 +51,6 @@ pub struct Dispatch {
     pub outcomes: Vec<(u32, Outcome)>,
     /// What is wrong with the account, where that is why it failed. Never a reason to give up on a message.
     pub trouble: Option<Trouble>,
-    /// A kept connection had gone stale before anything was said: to be tried again at once, counting as nothing.
-    pub stale: bool,
 }
 
 /// One way to Gmail, used by one delivery at a time. It keeps its connection between messages.

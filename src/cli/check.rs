@@ -1,0 +1,105 @@
+//! `smarthost check`: tries everything the configuration names, step by step, without sending anything.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+
+use super::{Failure, Global};
+use crate::clock::now;
+use crate::config::{Config, Loaded};
+use crate::daemon::{self, StartError};
+use crate::listener::{self, BindError};
+use crate::spool::sqlite::{self, OpenError, SqliteSpool};
+use crate::upstream::Upstream as _;
+use crate::upstream::connect::Trust;
+use crate::upstream::gmail::Gmail;
+
+/// For the whole way to Gmail and back.
+const LOGIN_DEADLINE: Duration = Duration::from_mins(1);
+
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// Stop before the network.
+    #[arg(long)]
+    offline: bool,
+}
+
+pub async fn run(global: &Global, options: &Options) -> Result<(), Failure> {
+    let Loaded { config, warnings, source } = global.load()?;
+    let source = source.map_or_else(|| "the environment".to_owned(), |path| path.display().to_string());
+    tell("configuration", &format!("read from {source}"))?;
+    for warning in &warnings {
+        tell("warning", warning)?;
+    }
+    let running = sqlite::is_in_use(&config.spool);
+    check_listeners(&config, running)?;
+    check_spool(&config, running)?;
+    let trust = Trust::new(config.account.ca_file.as_deref()).map_err(StartError::from)?;
+    if options.offline {
+        return tell("done", "everything on this machine is in order; the network was not tried");
+    }
+    check_login(&config, trust).await?;
+    tell("done", "everything is in order")
+}
+
+fn tell(step: &str, words: &str) -> Result<(), Failure> {
+    Ok(writeln!(io::stdout(), "{step:14} {words}")?)
+}
+
+/// A relay that is running has the addresses already, as it should.
+fn check_listeners(config: &Config, running: bool) -> Result<(), Failure> {
+    for settings in &config.listeners {
+        let who = settings.allow.networks.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let address = &settings.address;
+        match listener::bind(settings) {
+            Ok(_) => tell("listener", &format!("{address} is free; {who} may send there without login"))?,
+            Err(BindError::InUse(_)) if running => {
+                tell("listener", &format!("{address} is served by the relay that is running; {who} may send there"))?;
+            }
+            Err(error) => return Err(StartError::from(error).into()),
+        }
+    }
+    Ok(())
+}
+
+fn check_spool(config: &Config, running: bool) -> Result<(), Failure> {
+    let folder = config.spool.display();
+    if running {
+        SqliteSpool::open_beside(&config.spool)?;
+        return tell("spool", &format!("{folder} is in use by the relay that is running"));
+    }
+    let opened = SqliteSpool::open(&config.spool, now());
+    match opened {
+        Ok(spool) => spool.close(),
+        Err(OpenError::Locked(_)) => {}
+        Err(error) => return Err(error.into()),
+    }
+    tell("spool", &format!("{folder} can be written, and what is written is synced"))
+}
+
+async fn check_login(config: &Config, trust: Trust) -> Result<(), Failure> {
+    let (account, began) = (&config.account, Instant::now());
+    let endpoint = daemon::endpoint(config, trust);
+    let server = format!("{}:{}", account.host, account.port);
+    let addresses = timeout(LOGIN_DEADLINE, tokio::net::lookup_host((account.host.as_str(), account.port))).await;
+    match addresses {
+        Ok(Ok(addresses)) => {
+            let addresses: Vec<String> = addresses.map(|address| address.ip().to_string()).collect();
+            tell("name", &format!("{} is {}", account.host, addresses.join(", ")))?;
+        }
+        Ok(Err(error)) => return Err(Failure::Unavailable(format!("{}: {error}. Is there a network?", account.host))),
+        Err(_) => return Err(Failure::Unavailable(format!("{}: the name service does not answer", account.host))),
+    }
+    let mut gmail = Gmail::new(endpoint, daemon::credentials(config));
+    match timeout(LOGIN_DEADLINE, gmail.try_login()).await {
+        Ok(Ok(())) => tell(
+            "Gmail",
+            &format!("{server} takes the login of {} ({} ms)", account.user, began.elapsed().as_millis()),
+        )?,
+        Ok(Err(trouble)) => return Err(Failure::Unavailable(format!("{}\n  {}", trouble.reason, trouble.cure))),
+        Err(_) => return Err(Failure::Unavailable(format!("{server} does not answer"))),
+    }
+    gmail.close().await;
+    Ok(())
+}

@@ -1,0 +1,224 @@
+//! What people type: one file a command.
+//!
+//! Commands print what was asked for on standard output and everything else on standard error. Exit statuses follow
+//! `sysexits.h`, so that scripts can tell a mistake from bad luck.
+
+mod check;
+mod demo;
+mod generate;
+mod history;
+mod queue;
+mod run;
+mod send;
+mod status;
+mod table;
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tracing::level_filters::LevelFilter;
+
+use crate::config::{self, Config, Environment, Loaded, Mistakes};
+use crate::daemon::StartError;
+use crate::event::{self, Event};
+use crate::listener::BindError;
+use crate::log;
+use crate::spool::SpoolError;
+use crate::spool::sqlite::{OpenError, SqliteSpool};
+
+/// A small SMTP server for old software: takes mail from anything on this machine, repairs it, and hands it on to
+/// Gmail.
+#[derive(Debug, Parser)]
+#[command(name = "smarthost", version, propagate_version = true, arg_required_else_help = true)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options that every command understands.
+#[derive(Debug, clap::Args)]
+struct Global {
+    /// Read this configuration file. Without it: $SMARTHOST_CONFIG, ./relay.toml, /etc/smarthost/relay.toml; with none
+    /// of them, the environment alone.
+    #[arg(short, long, value_name = "PATH", global = true)]
+    config: Option<PathBuf>,
+    /// Log only warnings and errors.
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// Log every connection, too.
+    #[arg(short, long, global = true)]
+    verbose: bool,
+    /// How log lines look. Without it: text on a terminal, JSON otherwise.
+    #[arg(long, value_name = "FORMAT", global = true)]
+    log: Option<LogFormat>,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the relay, until SIGTERM or SIGINT. SIGHUP reads the configuration again.
+    Run,
+    /// Read the configuration and try everything it names, without sending anything.
+    Check(check::Options),
+    /// Show the whole way of a message, without an account: a stand-in plays Gmail.
+    Demo(demo::Options),
+    /// Send one message through the running relay, and follow it until Gmail has answered.
+    Send(send::Options),
+    /// Tell how the relay and its accounts stand.
+    Status(status::Options),
+    /// Look at the mail that waits, and give orders about it.
+    #[command(subcommand)]
+    Queue(queue::Command),
+    /// Tell what was delivered, refused or given up, newest first.
+    History(history::Options),
+    /// Print the completions for a shell.
+    Completions(generate::Completions),
+    /// Print the manual page.
+    Man,
+}
+
+/// Why a command failed. `Display` is what the user reads.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("{0}")]
+    Configuration(Mistakes),
+    #[error(transparent)]
+    Start(#[from] StartError),
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error("the spool: {0}")]
+    Spool(#[from] SpoolError),
+    /// Something the user named is not there.
+    #[error("{0}")]
+    NotFound(String),
+    /// The other side did not do what was asked.
+    #[error("{0}")]
+    Unavailable(String),
+    /// What was given cannot be used.
+    #[error("{0}")]
+    BadInput(String),
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+impl Failure {
+    /// The status of `sysexits.h` that says the same.
+    fn status(&self) -> u8 {
+        const DATAERR: u8 = 65;
+        const UNAVAILABLE: u8 = 69;
+        const CANTCREAT: u8 = 73;
+        const TEMPFAIL: u8 = 75;
+        const NOPERM: u8 = 77;
+        const CONFIG: u8 = 78;
+        match self {
+            Failure::Configuration(_) | Failure::Start(StartError::Trust(_)) => CONFIG,
+            Failure::Start(StartError::Listen(BindError::Forbidden(_))) => NOPERM,
+            Failure::Start(StartError::Listen(_) | StartError::Signals(_)) | Failure::Unavailable(_) => UNAVAILABLE,
+            Failure::Start(StartError::Spool(error)) | Failure::Open(error) => match error {
+                OpenError::Folder { .. } => CANTCREAT,
+                OpenError::Missing(_) | OpenError::OldLibrary(_) => UNAVAILABLE,
+                OpenError::Locked(_) | OpenError::Sqlite { .. } => TEMPFAIL,
+                OpenError::Damaged { .. } | OpenError::Newer { .. } | OpenError::Foreign(_) => DATAERR,
+            },
+            Failure::Spool(_) => TEMPFAIL,
+            Failure::NotFound(_) | Failure::BadInput(_) => DATAERR,
+            Failure::Io(_) => CANTCREAT,
+        }
+    }
+}
+
+/// Runs the command that the process was started with.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no mistakes. A wrong option is EX_USAGE.
+            let status = if error.use_stderr() { 64 } else { 0 };
+            let _ = error.print();
+            return ExitCode::from(status);
+        }
+    };
+    let result = runtime().map_err(Failure::from).and_then(|runtime| runtime.block_on(perform(cli)));
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever reads us has had enough: `smarthost history | head`.
+        Err(Failure::Io(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(failure) => {
+            let _ = writeln!(io::stderr(), "smarthost: {failure}");
+            ExitCode::from(failure.status())
+        }
+    }
+}
+
+fn runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+}
+
+async fn perform(cli: Cli) -> Result<(), Failure> {
+    let Cli { global, command } = cli;
+    match command {
+        Command::Run => run::run(&global).await,
+        Command::Check(options) => check::run(&global, &options).await,
+        Command::Demo(options) => demo::run(&global, &options).await,
+        Command::Send(options) => send::run(&global, &options).await,
+        Command::Status(options) => status::run(&global, &options).await,
+        Command::Queue(command) => queue::run(&global, &command).await,
+        Command::History(options) => history::run(&global, &options).await,
+        Command::Completions(options) => generate::completions(&options),
+        Command::Man => generate::man(),
+    }
+}
+
+impl Global {
+    fn load(&self) -> Result<Loaded, Failure> {
+        config::load(self.config.as_deref(), &Environment::of_this_process()).map_err(Failure::Configuration)
+    }
+
+    /// The configuration, with its warnings already told.
+    fn config(&self) -> Result<Config, Failure> {
+        let Loaded { config, warnings, .. } = self.load()?;
+        for warning in warnings {
+            writeln!(io::stderr(), "smarthost: warning: {warning}")?;
+        }
+        Ok(config)
+    }
+
+    /// The spool of the configuration, beside a relay that may be running.
+    fn spool(&self) -> Result<SqliteSpool, Failure> {
+        Ok(SqliteSpool::open_beside(&self.config()?.spool)?)
+    }
+
+    /// Starts the log as the options and the configuration say, and tells the warnings there.
+    fn start_log(&self, loaded: &Loaded) {
+        let settings = &loaded.config.log;
+        let format = match self.log {
+            Some(LogFormat::Text) => log::Format::Text,
+            Some(LogFormat::Json) => log::Format::Json,
+            None => settings.format,
+        };
+        let level = match (self.quiet, self.verbose) {
+            (true, _) => LevelFilter::WARN,
+            (_, true) => LevelFilter::DEBUG,
+            _ => LevelFilter::from_level(settings.level),
+        };
+        log::start(format, level);
+        for warning in &loaded.warnings {
+            event::log(&Event::Warning { warning });
+        }
+    }
+}
+
+/// Prints a line of JSON.
+fn print_json(value: &serde_json::Value) -> Result<(), Failure> {
+    Ok(writeln!(io::stdout(), "{value}")?)
+}

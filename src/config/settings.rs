@@ -1,0 +1,44 @@
+//! What is told to no single role: the account and the log. The settings of each role are its own types.
+
+use std::path::PathBuf;
+
+use secrecy::SecretString;
+use tracing::Level;
+
+use crate::delivery::repair::FromRule;
+use crate::log::Format;
+use crate::mail::Address;
+use crate::policy::Pattern;
+use crate::upstream::connect::TlsMode;
+
+/// The Gmail account that mail is sent through.
+#[derive(Clone, Debug)]
+pub struct AccountSettings {
+    /// What it is called in the log and in the queue.
+    pub name: String,
+    /// Its Gmail address, which is the name to log in with.
+    pub user: Address,
+    /// Without the blanks that Google shows it with.
+    pub app_password: SecretString,
+    /// A host name or an IP address.
+    pub host: String,
+    pub port: u16,
+    pub tls: TlsMode,
+    /// A PEM file with one more trusted root.
+    pub ca_file: Option<PathBuf>,
+    /// How many at the same time.
+    pub connections: usize,
+    /// Recipients in any 24 hours.
+    pub daily_limit: u32,
+    pub from: FromRule,
+    /// Addresses that Gmail has confirmed for this account.
+    pub send_as: Vec<Pattern>,
+}
+
+/// How the log is written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogSettings {
+    pub format: Format,
+    /// What is less important than this is left out.
+    pub level: Level,
+}

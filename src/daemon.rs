@@ -1,0 +1,307 @@
+//! The relay as a whole: builds the roles, joins them, and owns start, reload and end.
+//!
+//! The end is a story of four moves: take no more connections; let sessions come to a safe point; let attempts that
+//! are under way come to their end, or break them off when time is short; close the spool. Nothing is lost at
+//! any of them, since what was not settled is still in the spool.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{sleep, timeout};
+
+use crate::clock::now;
+use crate::config::Config;
+use crate::delivery::{self, Delivery};
+use crate::event::{self, Event};
+use crate::listener::{self, BindError, Bound, Service};
+use crate::policy::Allow;
+use crate::smtp;
+use crate::spool::sqlite::{OpenError, SqliteSpool};
+use crate::spool::{Order, Spool, Which};
+use crate::upstream::Upstream;
+use crate::upstream::connect::{Endpoint, Trust, TrustError};
+use crate::upstream::credentials::Credentials;
+use crate::upstream::gmail::Gmail;
+
+/// From the order to stop until what is still under way is broken off. With what follows it stays below the
+/// ten seconds that container runtimes grant.
+const GRACE: Duration = Duration::from_secs(6);
+/// How long the history is kept.
+const HISTORY: Duration = Duration::from_hours(30 * 24);
+const PRUNE_EVERY: Duration = Duration::from_hours(1);
+
+/// Why the relay does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Spool(#[from] OpenError),
+    #[error(transparent)]
+    Listen(#[from] BindError),
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    #[error("cannot wait for signals: {0}")]
+    Signals(std::io::Error),
+}
+
+/// A relay that is running.
+pub struct Daemon {
+    spool: Arc<SqliteSpool>,
+    /// Where clients may connect.
+    pub addresses: Vec<SocketAddr>,
+    config: Config,
+    stop: watch::Sender<bool>,
+    session: watch::Sender<Arc<smtp::Settings>>,
+    allow: HashMap<String, watch::Sender<Allow>>,
+    listeners: JoinSet<()>,
+    delivery: Deliveries,
+    pruning: JoinHandle<()>,
+}
+
+impl std::fmt::Debug for Daemon {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Daemon {{ {:?} }}", self.addresses)
+    }
+}
+
+/// The deliveries under one configuration. Those under the next one begin when these have ended, so that there are
+/// never more connections than allowed.
+struct Deliveries {
+    stop: watch::Sender<bool>,
+    ended: JoinHandle<()>,
+}
+
+impl Daemon {
+    /// Opens the spool, takes the addresses, and begins to deliver what waits.
+    ///
+    /// # Errors
+    /// Says what is in the way; nothing is left running then.
+    pub async fn start(config: Config) -> Result<Daemon, StartError> {
+        let trust = Trust::new(config.account.ca_file.as_deref())?;
+        let mut bound = Vec::new();
+        for settings in &config.listeners {
+            bound.extend(listener::bind(settings)?);
+        }
+        let spool = Arc::new(SqliteSpool::open(&config.spool, now())?);
+        let (stop, _) = watch::channel(false);
+        let (session, session_settings) = watch::channel(Arc::new(session_settings(&config)));
+        let service = Arc::new(Service::new(Arc::clone(&spool) as Arc<dyn Spool>, session_settings));
+        let addresses: Vec<SocketAddr> = bound.iter().map(|bound| bound.address).collect();
+        let mut daemon = Daemon {
+            delivery: Deliveries::start(&spool, &config, trust, None).await,
+            pruning: tokio::spawn(prune(Arc::clone(&spool))),
+            spool,
+            addresses,
+            config,
+            stop,
+            session,
+            allow: HashMap::new(),
+            listeners: JoinSet::new(),
+        };
+        for bound in bound {
+            daemon.listen(&service, bound);
+        }
+        let addresses: Vec<String> = daemon.addresses.iter().map(ToString::to_string).collect();
+        event::log(&Event::Ready { addresses: &addresses.join(", ") });
+        Ok(daemon)
+    }
+
+    fn listen(&mut self, service: &Arc<Service>, bound: Bound) {
+        let allow = self.allow.entry(bound.settings.address.clone());
+        let allow = allow.or_insert_with(|| watch::channel(bound.settings.allow.clone()).0);
+        self.listeners.spawn(Arc::clone(service).serve(bound, allow.subscribe(), self.stop.subscribe()));
+    }
+
+    /// Goes on under another configuration. What cannot change while running is said, and stays as it was.
+    pub async fn reload(&mut self, config: Config) -> Result<(), StartError> {
+        let trust = Trust::new(config.account.ca_file.as_deref())?;
+        let fixed = fixed_parts_that_differ(&self.config, &config);
+        self.session.send_replace(Arc::new(session_settings(&config)));
+        for settings in &config.listeners {
+            if let Some(allow) = self.allow.get(&settings.address) {
+                allow.send_replace(settings.allow.clone());
+            }
+        }
+        self.delivery.replace(&self.spool, &config, trust).await;
+        let changes = match fixed.as_slice() {
+            [] => "everything is in force".to_owned(),
+            fixed => format!("in force, except for {}, which needs a restart", fixed.join(" and ")),
+        };
+        event::log(&Event::Reloaded { changes: &changes });
+        self.config = Config { listeners: self.config.listeners.clone(), spool: self.config.spool.clone(), ..config };
+        Ok(())
+    }
+
+    /// The spool, to look at from the same process.
+    #[must_use]
+    pub fn spool(&self) -> Arc<SqliteSpool> {
+        Arc::clone(&self.spool)
+    }
+
+    /// Ends in order. Takes no longer than eight seconds.
+    pub async fn stop(mut self) {
+        self.stop.send_replace(true);
+        self.delivery.stop.send_replace(true);
+        self.pruning.abort();
+        let orderly = async {
+            while self.listeners.join_next().await.is_some() {}
+            let _ = (&mut self.delivery.ended).await;
+        };
+        if timeout(GRACE, orderly).await.is_err() {
+            self.delivery.ended.abort();
+            let _ = (&mut self.delivery.ended).await;
+            self.listeners.shutdown().await;
+        }
+        let _ = self.pruning.await;
+        if let Some(spool) = Arc::into_inner(self.spool) {
+            spool.close();
+        }
+    }
+}
+
+impl Deliveries {
+    async fn start(
+        spool: &Arc<SqliteSpool>,
+        config: &Config,
+        trust: Trust,
+        before: Option<JoinHandle<()>>,
+    ) -> Deliveries {
+        make_due(spool.as_ref(), &config.account.name).await;
+        let spool = Arc::clone(spool) as Arc<dyn Spool>;
+        let delivery = Arc::new(Delivery::new(spool, delivery_settings(config)));
+        let endpoint = endpoint(config, trust);
+        let credentials = credentials(config);
+        let make_upstream = move || Box::new(Gmail::new(endpoint.clone(), credentials.clone())) as Box<dyn Upstream>;
+        let (stop, stopped) = watch::channel(false);
+        let ended = tokio::spawn(async move {
+            if let Some(before) = before {
+                let _ = before.await;
+            }
+            delivery.run(make_upstream, now, stopped).await;
+        });
+        Deliveries { stop, ended }
+    }
+
+    async fn replace(&mut self, spool: &Arc<SqliteSpool>, config: &Config, trust: Trust) {
+        self.stop.send_replace(true);
+        let before = std::mem::replace(&mut self.ended, tokio::spawn(async {}));
+        *self = Deliveries::start(spool, config, trust, Some(before)).await;
+    }
+}
+
+/// A start and a reload are what people do when they have mended something: everything is tried at once.
+async fn make_due(spool: &dyn Spool, account: &str) {
+    let adopted = spool.adopt(&[account.to_owned()], account).await;
+    let ordered = spool.order(&Which::All, Order::Retry, now()).await;
+    let noted = spool.note_trouble(account, None).await;
+    if let Err(error) = adopted.and(ordered.map(|_| 0)).and(noted.map(|()| 0)) {
+        event::log(&Event::SpoolFailed { reason: &error.to_string() });
+    }
+}
+
+async fn prune(spool: Arc<SqliteSpool>) {
+    loop {
+        if let Err(error) = spool.prune(now() - HISTORY).await {
+            event::log(&Event::SpoolFailed { reason: &error.to_string() });
+        }
+        sleep(PRUNE_EVERY).await;
+    }
+}
+
+fn session_settings(config: &Config) -> smtp::Settings {
+    smtp::Settings { policy: config.policy.clone() }
+}
+
+fn delivery_settings(config: &Config) -> delivery::Settings {
+    let account = &config.account;
+    delivery::Settings {
+        account: account.name.clone(),
+        address: account.user.clone(),
+        connections: account.connections,
+        patience: config.retry,
+        pauses: delivery::account::Pauses { first: config.retry.first, longest: config.retry.longest },
+        policy: config.policy.clone(),
+        repair: repair_settings(config),
+    }
+}
+
+/// What repair has to know under a configuration.
+#[must_use]
+pub fn repair_settings(config: &Config) -> delivery::repair::Settings {
+    delivery::repair::Settings {
+        hostname: config.policy.hostname.clone(),
+        account_address: config.account.user.clone(),
+        from: config.account.from,
+        send_as: config.account.send_as.clone(),
+    }
+}
+
+/// Where Gmail is, for the account of a configuration.
+#[must_use]
+pub fn endpoint(config: &Config, trust: Trust) -> Endpoint {
+    let account = &config.account;
+    let (host, port, tls) = (account.host.clone(), account.port, account.tls);
+    Endpoint { host, port, tls, hostname: config.policy.hostname.clone(), trust }
+}
+
+/// What proves who we are there.
+#[must_use]
+pub fn credentials(config: &Config) -> Credentials {
+    Credentials { user: config.account.user.to_string(), app_password: config.account.app_password.clone() }
+}
+
+/// What was changed but cannot be, while the relay runs.
+fn fixed_parts_that_differ(old: &Config, new: &Config) -> Vec<&'static str> {
+    let addresses =
+        |config: &Config| -> Vec<String> { config.listeners.iter().map(|listener| listener.address.clone()).collect() };
+    let changes = [
+        ("the addresses to listen on", addresses(old) != addresses(new)),
+        ("spool.path", old.spool != new.spool),
+        ("limits.connections", old.policy.limits.connections != new.policy.limits.connections),
+        ("[log]", old.log != new.log),
+    ];
+    changes.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
+}
+
+/// What the operating system asks of the relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    Reload,
+    Stop(&'static str),
+}
+
+/// The signals that a relay listens to.
+#[derive(Debug)]
+pub struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// From now on these signals no longer end the process by themselves.
+    ///
+    /// # Errors
+    /// Where the system does not let us.
+    pub fn listen() -> Result<Signals, StartError> {
+        let of = |kind| signal(kind).map_err(StartError::Signals);
+        Ok(Signals {
+            hangup: of(SignalKind::hangup())?,
+            terminate: of(SignalKind::terminate())?,
+            interrupt: of(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Waits for the next one.
+    pub async fn next(&mut self) -> Asked {
+        tokio::select! {
+            _ = self.hangup.recv() => Asked::Reload,
+            _ = self.terminate.recv() => Asked::Stop("SIGTERM"),
+            _ = self.interrupt.recv() => Asked::Stop("SIGINT"),
+        }
+    }
+}

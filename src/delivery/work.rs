@@ -1,0 +1,125 @@
+//! The deliveries of an account at work: waiting for mail, and for leave to send it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+
+use super::account::Leave;
+use super::{Delivery, schedule::Patience};
+use crate::event::{self, Event};
+use crate::mail::Timestamp;
+use crate::spool::{Claim, Lease};
+use crate::upstream::Upstream;
+
+/// How long orders of another process, such as `queue retry`, may go unseen.
+const POLL: Duration = Duration::from_secs(1);
+
+impl Delivery {
+    /// Delivers until `stop` says so; attempts that are under way then come to their end first. Dropping the future
+    /// breaks them off, which loses nothing.
+    pub async fn run<U>(self: Arc<Self>, make_upstream: U, now: fn() -> Timestamp, stop: watch::Receiver<bool>)
+    where
+        U: Fn() -> Box<dyn Upstream> + Clone + Send + 'static,
+    {
+        let mut tasks = JoinSet::new();
+        for _ in 0..self.settings.connections {
+            tasks.spawn(Arc::clone(&self).work(make_upstream.clone(), now, stop.clone()));
+        }
+        tasks.spawn(Arc::clone(&self).age(stop));
+        while let Some(ended) = tasks.join_next().await {
+            if let Err(error) = ended {
+                event::log(&Event::Bug { reason: &error.to_string() });
+            }
+        }
+    }
+
+    async fn work<U>(self: Arc<Self>, make_upstream: U, now: fn() -> Timestamp, mut stop: watch::Receiver<bool>)
+    where
+        U: Fn() -> Box<dyn Upstream>,
+    {
+        let mut upstream = make_upstream();
+        while !*stop.borrow() {
+            let lease = tokio::select! {
+                lease = self.next_lease(upstream.as_mut(), now) => lease,
+                _ = stop.changed() => break,
+            };
+            let delivery = Arc::clone(&self);
+            // A task of its own, so that a mistake of ours ends this attempt and nothing else.
+            let mut attempt = JoinSet::new();
+            attempt.spawn(async move {
+                delivery.attempt(lease, upstream.as_mut(), now()).await;
+                upstream
+            });
+            upstream = match attempt.join_next().await {
+                Some(Ok(upstream)) => upstream,
+                Some(Err(error)) => {
+                    event::log(&Event::Bug { reason: &error.to_string() });
+                    self.account().not_tried();
+                    make_upstream()
+                }
+                None => make_upstream(),
+            };
+        }
+        upstream.close().await;
+    }
+
+    /// Waits for something to deliver, and for leave to do so.
+    async fn next_lease(&self, upstream: &mut dyn Upstream, now: fn() -> Timestamp) -> Lease {
+        loop {
+            if let Leave::WaitUntil(time) = self.leave(now()).await {
+                upstream.close().await;
+                sleep(until(time, now())).await;
+                continue;
+            }
+            let wait = match self.spool.claim(&self.settings.account, now()).await {
+                Ok(Claim::Leased(lease)) => return *lease,
+                Ok(Claim::NothingUntil(time)) => time.map_or(POLL, |time| until(time, now())),
+                Err(error) => {
+                    event::log(&Event::SpoolFailed { reason: &error.to_string() });
+                    POLL
+                }
+            };
+            let working = {
+                let mut account = self.account();
+                account.not_tried();
+                account.is_working()
+            };
+            let idle_left = upstream.idle_left();
+            let handed = self.spool.listen(&self.settings.account);
+            tokio::select! {
+                Ok(lease) = handed, if working => return lease,
+                () = sleep(wait) => {}
+                () = sleep(idle_left.unwrap_or_default()), if idle_left.is_some() => upstream.close().await,
+            }
+        }
+    }
+
+    async fn leave(&self, now: Timestamp) -> Leave {
+        if self.account().is_working() {
+            return Leave::Go;
+        }
+        let asked = self.spool.retry_asked(&self.settings.account).await.unwrap_or_default();
+        self.account().ask_leave(now, asked)
+    }
+
+    /// Lets the account's mail grow older, in steps that are small beside the time it is tried for.
+    async fn age(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
+        let Patience { give_up_after, .. } = self.settings.patience;
+        let step = (give_up_after / 20).clamp(POLL, Duration::from_mins(1));
+        while !*stop.borrow() {
+            let began = Instant::now();
+            tokio::select! {
+                () = sleep(step) => self.pass_time(began.elapsed()).await,
+                _ = stop.changed() => break,
+            }
+        }
+    }
+}
+
+/// From `now` until `time`, but no longer than orders may go unseen.
+fn until(time: Timestamp, now: Timestamp) -> Duration {
+    Duration::try_from(time.duration_since(now)).unwrap_or_default().min(POLL)
+}

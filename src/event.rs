@@ -1,0 +1,143 @@
+//! Everything worth a log line: one enum, and one place that writes it.
+//!
+//! Names and keys are stable (INTERFACE, section 3); the sentence behind them is not. An event holds no secret: the
+//! types that do cannot be put here, and commands of clients come without arguments that could be one.
+
+use tracing::{debug, error, info, warn};
+
+use crate::mail::{MessageId, Timestamp};
+
+/// What happened. The fields are the keys of the log line.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// Every listener is bound.
+    Ready {
+        addresses: &'a str,
+    },
+    /// The daemon is ending.
+    Stopping {
+        reason: &'a str,
+    },
+    /// The configuration was read again.
+    Reloaded {
+        changes: &'a str,
+    },
+    Connected {
+        client: &'a str,
+    },
+    Disconnected {
+        client: &'a str,
+        messages: u64,
+    },
+    Accepted {
+        id: MessageId,
+        client: &'a str,
+        from: &'a str,
+        to: &'a str,
+        size: u64,
+    },
+    Rejected {
+        client: &'a str,
+        reply: &'a str,
+        command: &'a str,
+        reason: &'a str,
+    },
+    Delivered {
+        id: MessageId,
+        to: &'a str,
+        account: &'a str,
+        reply: &'a str,
+        attempts: u32,
+        delay_ms: i64,
+    },
+    Deferred {
+        id: MessageId,
+        to: &'a str,
+        account: &'a str,
+        reply: &'a str,
+        next_try: Timestamp,
+    },
+    Refused {
+        id: MessageId,
+        to: &'a str,
+        account: &'a str,
+        reply: &'a str,
+    },
+    Uncertain {
+        id: MessageId,
+        to: &'a str,
+        account: &'a str,
+        reply: &'a str,
+        next_try: Timestamp,
+    },
+    Expired {
+        id: MessageId,
+        to: &'a str,
+        account: &'a str,
+        reply: &'a str,
+    },
+    /// What an account's state has become, why, and what to do.
+    Account {
+        account: &'a str,
+        state: &'a str,
+        reason: &'a str,
+        cure: &'a str,
+    },
+    /// A report about a failure could not be addressed to anybody.
+    Unreported {
+        id: MessageId,
+        reason: &'a str,
+    },
+    /// The store cannot be trusted any more; no mail is taken until a restart.
+    SpoolBroken {
+        reason: &'a str,
+    },
+    /// The store could not do something; it may later.
+    SpoolFailed {
+        reason: &'a str,
+    },
+    /// Something in the configuration that works but should not be so.
+    Warning {
+        warning: &'a str,
+    },
+    /// Our mistake. One connection or one attempt ended by it.
+    Bug {
+        reason: &'a str,
+    },
+}
+
+/// Writes an event to the log.
+pub fn log(event: &Event<'_>) {
+    use Event as E;
+    match *event {
+        E::Ready { addresses } => info!(event = "ready", addresses, "ready on {addresses}"),
+        E::Stopping { reason } => info!(event = "stopping", reason, "stopping: {reason}"),
+        E::Reloaded { changes } => info!(event = "reloaded", changes, "configuration read again: {changes}"),
+        E::Connected { client } => debug!(event = "connected", client),
+        E::Disconnected { client, messages } => debug!(event = "disconnected", client, messages),
+        E::Accepted { id, client, from, to, size } => info!(event = "accepted", %id, client, from, to, size),
+        E::Rejected { client, reply, command, reason } => {
+            info!(event = "rejected", client, reply, command, reason);
+        }
+        E::Delivered { id, to, account, reply, attempts, delay_ms } => {
+            info!(event = "delivered", %id, to, account, reply, attempts, delay_ms);
+        }
+        E::Deferred { id, to, account, reply, next_try } => {
+            info!(event = "deferred", %id, to, account, reply, %next_try);
+        }
+        E::Refused { id, to, account, reply } => warn!(event = "refused", %id, to, account, reply),
+        E::Uncertain { id, to, account, reply, next_try } => {
+            warn!(event = "uncertain", %id, to, account, reply, %next_try);
+        }
+        E::Expired { id, to, account, reply } => warn!(event = "expired", %id, to, account, reply),
+        E::Account { account, state: state @ "working", reason, cure } => {
+            info!(event = "account", account, state, reason, cure);
+        }
+        E::Account { account, state, reason, cure } => warn!(event = "account", account, state, reason, cure),
+        E::Unreported { id, reason } => warn!(event = "unreported", %id, reason),
+        E::SpoolBroken { reason } => error!(event = "spool_broken", reason, "no mail is taken until a restart"),
+        E::SpoolFailed { reason } => error!(event = "spool_failed", reason),
+        E::Warning { warning } => warn!(event = "warning", warning),
+        E::Bug { reason } => error!(event = "bug", reason),
+    }
+}

@@ -1,0 +1,112 @@
+//! Taking addresses. What fails here is told with the ways out.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpListener;
+
+use super::{Host, Settings, into_tokio};
+
+/// Connections that may wait to be accepted; the kernel caps it at its own limit.
+const BACKLOG: i32 = 1024;
+
+/// A socket that is ours.
+#[derive(Debug)]
+pub struct Bound {
+    pub(super) socket: TcpListener,
+    pub settings: Settings,
+    /// Where it listens, with the real port.
+    pub address: SocketAddr,
+}
+
+/// Why an address is not ours.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    #[error("listen address {0}: the name has no address ({1})")]
+    NoAddress(String, io::Error),
+    #[error(
+        "may not listen on {0}: ports below 1024 need a right that this process lacks. Ways out, one is enough:\n  \
+         - give the program the right: sudo setcap cap_net_bind_service=+ep /path/to/smarthost\n  \
+         - let everybody use port 25 and above: sudo sysctl net.ipv4.ip_unprivileged_port_start=25\n  \
+         - let systemd open the port for it (AmbientCapabilities=CAP_NET_BIND_SERVICE, or a socket unit)\n  \
+         - listen on another port: SMARTHOST_LISTEN=localhost:2525, or address = \"localhost:2525\" under [[listen]]"
+    )]
+    Forbidden(SocketAddr),
+    #[error(
+        "{0} is already in use: another mail server or another smarthost listens there. Stop that one, or choose another port"
+    )]
+    InUse(SocketAddr),
+    #[error("cannot listen on {0}: {1}")]
+    Other(SocketAddr, io::Error),
+}
+
+/// Takes every address of a listener.
+///
+/// # Errors
+/// Where one cannot be had. `localhost` is content with one family where the machine lacks the other.
+pub fn bind(settings: &Settings) -> Result<Vec<Bound>, BindError> {
+    let mut bound: Vec<Bound> = Vec::new();
+    let mut missing = None;
+    for wanted in addresses(settings)? {
+        // With port 0 the families share the port that the first one was given.
+        let port = bound.first().filter(|_| wanted.port() == 0).map_or(wanted.port(), |first| first.address.port());
+        let address = SocketAddr::new(wanted.ip(), port);
+        match listen(address) {
+            Ok(socket) => {
+                let address = socket.local_addr().map_err(|error| BindError::Other(address, error))?;
+                bound.push(Bound { socket, settings: settings.clone(), address });
+            }
+            Err(error) if is_missing_family(&error) => missing = Some(BindError::Other(address, error)),
+            Err(error) => return Err(explain(address, error)),
+        }
+    }
+    match missing {
+        Some(error) if bound.is_empty() => Err(error),
+        _ => Ok(bound),
+    }
+}
+
+/// `localhost` means both families, whatever the hosts file says of it.
+fn addresses(settings: &Settings) -> Result<Vec<SocketAddr>, BindError> {
+    let ips: Vec<IpAddr> = match &settings.host {
+        Host::Every => vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()],
+        Host::Ip(ip) => vec![*ip],
+        Host::Name(name) if name == "localhost" => vec![Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()],
+        Host::Name(name) => {
+            let found = (name.as_str(), settings.port).to_socket_addrs();
+            let found = found.map_err(|error| BindError::NoAddress(settings.address.clone(), error))?;
+            let mut ips: Vec<IpAddr> = found.map(|address| address.ip()).collect();
+            ips.sort();
+            ips.dedup();
+            ips
+        }
+    };
+    Ok(ips.into_iter().map(|ip| SocketAddr::new(ip, settings.port)).collect())
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        // IPv4 has a socket of its own.
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    into_tokio(socket)
+}
+
+fn is_missing_family(error: &io::Error) -> bool {
+    // EAFNOSUPPORT has no kind of its own.
+    const ADDRESS_FAMILY_NOT_SUPPORTED: i32 = 97;
+    error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(ADDRESS_FAMILY_NOT_SUPPORTED)
+}
+
+fn explain(address: SocketAddr, error: io::Error) -> BindError {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => BindError::Forbidden(address),
+        io::ErrorKind::AddrInUse => BindError::InUse(address),
+        _ => BindError::Other(address, error),
+    }
+}

@@ -1,0 +1,193 @@
+//! One connection: reads, lets the session think, and does what it says, in its order.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::clock::now;
+use crate::event::{self, Event};
+use crate::mail::{Client, Refusal, Submission};
+use crate::smtp::{Action, Input, Session, Settings};
+use crate::spool::{AcceptError, Accepted, Content, Spool, Upload};
+
+const READ_BYTES: usize = 32 * 1024;
+/// How long a client that was turned away may take to notice, so that it reads our reply and not a reset.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How much of what it still sends is thrown away meanwhile.
+const LAST_BYTES_MAX: usize = 1024 * 1024;
+
+/// Why a connection is over.
+enum End {
+    /// We closed it.
+    Closed,
+    /// The client did, or the line broke.
+    Gone,
+}
+
+struct Connection<'a> {
+    stream: TcpStream,
+    client: Client,
+    spool: &'a dyn Spool,
+    upload: Option<Upload>,
+    /// Why the pieces of the present message could not be stored.
+    failed: Option<AcceptError>,
+    messages: u64,
+}
+
+/// Talks with a client until one of the two has enough, or `stop` says so.
+pub async fn converse(
+    stream: TcpStream,
+    ip: IpAddr,
+    settings: &Arc<Settings>,
+    spool: &dyn Spool,
+    mut stop: watch::Receiver<bool>,
+) {
+    let silence = Duration::from_secs(settings.policy.limits.idle_timeout_s);
+    let client = Client { helo: String::new(), ip: Some(ip) };
+    // Replies must not wait for more of them; where this cannot be set they only come later.
+    let _ = stream.set_nodelay(true);
+    let mut connection = Connection { stream, client, spool, upload: None, failed: None, messages: 0 };
+    event::log(&Event::Connected { client: &ip.to_string() });
+    let (mut session, greeting) = Session::new(Arc::clone(settings), Some(ip));
+    let mut end = connection.carry_out(&mut session, greeting, silence).await;
+    let mut buffer = vec![0; READ_BYTES];
+    while end.is_none() {
+        let input = tokio::select! {
+            read = timeout(silence, connection.stream.read(&mut buffer)) => match read {
+                Ok(Ok(count)) if count > 0 => Input::Bytes(&buffer[..count]),
+                Ok(_) => break,
+                Err(_) => Input::Silence,
+            },
+            _ = stop.changed() => Input::Stop,
+        };
+        let actions = session.advance(now(), input);
+        end = connection.carry_out(&mut session, actions, silence).await;
+    }
+    if let Some(End::Closed) = end {
+        last_words(&mut connection.stream).await;
+    }
+    event::log(&Event::Disconnected { client: &connection.client.to_string(), messages: connection.messages });
+}
+
+impl Connection<'_> {
+    async fn carry_out(&mut self, session: &mut Session, actions: Vec<Action>, patience: Duration) -> Option<End> {
+        let mut actions = VecDeque::from(actions);
+        while let Some(action) = actions.pop_front() {
+            match action {
+                Action::Send(replies) => match timeout(patience, self.stream.write_all(&replies)).await {
+                    Ok(Ok(())) => {}
+                    _ => return Some(End::Gone),
+                },
+                Action::Append(piece) => self.append(piece).await,
+                Action::Discard => self.forget(),
+                Action::Store { submission, rest } => {
+                    let stored = self.store(*submission, rest).await;
+                    actions.extend(session.advance(now(), Input::Stored(stored)));
+                }
+                Action::Log { refusal, command } => self.log_refusal(&refusal, &command),
+                Action::Close => return Some(End::Closed),
+            }
+        }
+        None
+    }
+
+    async fn append(&mut self, piece: Bytes) {
+        if self.failed.is_some() {
+            return;
+        }
+        let upload = self.upload.get_or_insert_with(|| self.spool.upload(now()));
+        if let Err(error) = self.spool.append(upload, piece).await {
+            self.upload = None;
+            self.failed = Some(error);
+        }
+    }
+
+    fn forget(&mut self) {
+        self.upload = None;
+        self.failed = None;
+    }
+
+    /// The one place where mail is accepted.
+    async fn store(&mut self, submission: Submission, rest: Bytes) -> Result<Accepted, Refusal> {
+        self.client = submission.client.clone();
+        let from = submission.envelope.reverse_path.to_string();
+        let to: Vec<String> = submission.envelope.recipients.iter().map(|to| to.address.to_string()).collect();
+        let (accepted, size) = self.accept(submission, rest).await.map_err(|error| match error {
+            AcceptError::Full(words) => Refusal::SpoolFull(words),
+            AcceptError::Failed(words) => Refusal::SpoolFailed(words),
+        })?;
+        self.messages += 1;
+        event::log(&Event::Accepted {
+            id: accepted.id(),
+            client: &self.client.to_string(),
+            from: &from,
+            to: &to.join(","),
+            size,
+        });
+        Ok(accepted)
+    }
+
+    async fn accept(&mut self, submission: Submission, rest: Bytes) -> Result<(Accepted, u64), AcceptError> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
+        let content = match self.upload.take() {
+            None => Content::Memory(rest),
+            Some(mut upload) => {
+                if !rest.is_empty() {
+                    self.spool.append(&mut upload, rest).await?;
+                }
+                Content::Uploaded(upload)
+            }
+        };
+        let size = content.size();
+        Ok((self.spool.accept(submission, content).await?, size))
+    }
+
+    fn log_refusal(&self, refusal: &Refusal, command: &str) {
+        event::log(&Event::Rejected {
+            client: &self.client.to_string(),
+            reply: &refusal.reply().to_string(),
+            command,
+            reason: &refusal.to_string(),
+        });
+    }
+}
+
+/// Tells a client why it may not speak, without reading a byte of it.
+pub async fn turn_away(mut stream: TcpStream, ip: IpAddr, refusal: &Refusal) {
+    let reply = refusal.reply();
+    event::log(&Event::Rejected {
+        client: &ip.to_string(),
+        reply: &reply.to_string(),
+        command: "",
+        reason: &refusal.to_string(),
+    });
+    if let Ok(Ok(())) = timeout(LAST_WORDS, stream.write_all(format!("{reply}\r\n").as_bytes())).await {
+        last_words(&mut stream).await;
+    }
+}
+
+/// Closes our side, and waits for the other one a little: a socket closed over unread bytes would send a reset,
+/// which overtakes our last reply.
+async fn last_words(stream: &mut TcpStream) {
+    let _ = stream.shutdown().await;
+    let mut bytes = 0;
+    let drain = async {
+        let mut buffer = [0; 4096];
+        while let Ok(count @ 1..) = stream.read(&mut buffer).await {
+            bytes += count;
+            if bytes > LAST_BYTES_MAX {
+                break;
+            }
+        }
+    };
+    let _ = timeout(LAST_WORDS, drain).await;
+}

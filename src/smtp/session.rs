@@ -1,0 +1,394 @@
+//! One connection: which command is in its place when, and what it does.
+//!
+//! Touches nothing. A state holds exactly what is true in it, so that nothing of one transaction can be left over
+//! for the next. What the client said about itself is not part of a transaction. Whatever is refused becomes its
+//! reply and one log entry in [`Session::refuse`]; nothing a client sends can do more harm than end its connection.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::mem;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::actions::Actions;
+use super::command::{self, Command, Mail};
+use super::content::{Incoming, Progress};
+use super::line::{Line, LineEnd, Lines};
+use super::{Action, Input};
+use crate::mail::{
+    Address, Client, Enhanced, Envelope, Path, Protocol, Recipient, Refusal, ReversePath, Submission, Timestamp,
+};
+use crate::policy::Policy;
+use crate::spool::Accepted;
+
+/// How a TLS connection begins: the record type of a handshake, and the first byte of every version (RFC 8446 §5.1).
+const TLS_START: &[u8] = b"\x16\x03";
+/// How the PROXY protocol, version 2, begins.
+const PROXY_START: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
+
+const HELP: &str = "214 2.0.0 Commands: HELO EHLO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT";
+const GO_AHEAD: &str = "354 Go ahead, end with a dot on a line of its own";
+
+/// What the log says where content was refused, and no command.
+const END_OF_DATA: &str = "(end of data)";
+/// What the log says instead of a line that may hold a password.
+const NOT_SHOWN: &str = "(not shown, it follows AUTH)";
+
+/// Everything a session has to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    pub policy: Policy,
+}
+
+/// The conversation with one client.
+#[derive(Debug)]
+pub struct Session {
+    settings: Arc<Settings>,
+    client: Client,
+    /// What the greeting of the client makes of the protocol: SMTP or ESMTP.
+    protocol: Protocol,
+    /// The client tried to log in where that is not offered. What it says next may be its password.
+    secrets_may_follow: bool,
+    /// Errors against the protocol so far.
+    errors: usize,
+    lines: Lines,
+    state: State,
+}
+
+/// Where the conversation stands.
+#[derive(Debug)]
+enum State {
+    /// Nothing was heard but these bytes, with which another protocol may begin.
+    Opening(Vec<u8>),
+    /// Commands are heard, and no message is begun.
+    Ready,
+    /// MAIL was accepted.
+    Mail(Transaction),
+    /// DATA was accepted: content comes in.
+    Data(Transaction, Incoming),
+    /// The store was asked. What the client said meanwhile is looked at when it has answered; or never, where the
+    /// relay is to stop.
+    Waiting { unread: Vec<u8>, stopping: bool },
+    /// Nothing will be heard any more.
+    Closed,
+}
+
+/// One message, before its content.
+#[derive(Debug)]
+struct Transaction {
+    reverse_path: ReversePath,
+    smtputf8: bool,
+    recipients: Vec<Recipient>,
+    /// The addresses of `recipients`.
+    known: BTreeSet<Address>,
+    /// Some recipient was refused.
+    refused_some: bool,
+}
+
+/// A reply of one or more lines, without the last line end.
+type Said = Cow<'static, str>;
+
+impl Session {
+    /// Begins the conversation with the client at `client_ip`. The greeting goes out at once and in one line: both
+    /// matter to real devices (legacy-clients.md, section 1).
+    #[must_use]
+    pub fn new(settings: Arc<Settings>, client_ip: Option<IpAddr>) -> (Session, Vec<Action>) {
+        let mut out = Actions::default();
+        out.say(&format!("220 {} ESMTP smarthost", settings.policy.hostname));
+        let lines = Lines::new(settings.policy.limits.command_bytes);
+        let client = Client { helo: String::new(), ip: client_ip };
+        let state = State::Opening(Vec::new());
+        let protocol = Protocol::Smtp;
+        let session = Session { settings, client, protocol, secrets_may_follow: false, errors: 0, lines, state };
+        (session, out.into_list())
+    }
+
+    /// Takes what happened at `now`, and returns what is to be done about it.
+    pub fn advance(&mut self, now: Timestamp, input: Input<'_>) -> Vec<Action> {
+        let mut out = Actions::default();
+        match (input, &mut self.state) {
+            (_, State::Closed) => {}
+            (Input::Bytes(bytes), _) => self.read(now, bytes, &mut out),
+            (Input::Stored(answer), State::Waiting { unread, stopping }) => {
+                let (unread, stopping) = (mem::take(unread), *stopping);
+                self.answer(answer, &mut out);
+                if stopping {
+                    self.leave(Refusal::Stopping, &mut out);
+                }
+                self.read(now, &unread, &mut out);
+            }
+            (Input::Stop, State::Waiting { stopping, .. }) => *stopping = true,
+            // While the store is asked, it is us who are silent.
+            (Input::Silence, State::Waiting { .. }) | (Input::Stored(_), _) => {}
+            (Input::Silence, _) => {
+                self.leave(Refusal::Silent(self.settings.policy.limits.idle_timeout_s), &mut out);
+            }
+            (Input::Stop, _) => self.leave(Refusal::Stopping, &mut out),
+        }
+        out.into_list()
+    }
+
+    /// The one place where the state changes. Returns the state before.
+    fn enter(&mut self, state: State) -> State {
+        mem::replace(&mut self.state, state)
+    }
+
+    fn read(&mut self, now: Timestamp, mut bytes: &[u8], out: &mut Actions) {
+        while !bytes.is_empty() {
+            match &mut self.state {
+                State::Opening(_) => self.open(now, &mut bytes, out),
+                State::Ready | State::Mail(_) => {
+                    if let Some(line) = self.lines.next(&mut bytes) {
+                        self.hear(&line, out);
+                    }
+                }
+                State::Data(_, incoming) => {
+                    let progress = incoming.take(bytes, &self.settings.policy.limits, out);
+                    bytes = if let Progress::Ended(behind) = progress { behind } else { &[] };
+                    match progress {
+                        Progress::More => {}
+                        Progress::Ended(_) => self.end_data(now, out),
+                        Progress::Endless => self.end_endless(out),
+                    }
+                }
+                State::Waiting { unread, .. } => {
+                    unread.extend_from_slice(bytes);
+                    return;
+                }
+                State::Closed => return,
+            }
+        }
+    }
+
+    /// The first bytes tell whether this is mail at all (reliability-security.md, section 6).
+    fn open(&mut self, now: Timestamp, bytes: &mut &[u8], out: &mut Actions) {
+        let State::Opening(heard) = &mut self.state else { return };
+        let (first, rest) = bytes.split_at(1);
+        heard.extend_from_slice(first);
+        *bytes = rest;
+        if heard == TLS_START {
+            self.refuse(Refusal::ForeignProtocol("TLS"), command::shown(TLS_START), out);
+        } else if heard == PROXY_START {
+            self.refuse(Refusal::ForeignProtocol("the PROXY protocol"), command::shown(PROXY_START), out);
+        } else if !TLS_START.starts_with(heard) && !PROXY_START.starts_with(heard) {
+            let heard = mem::take(heard);
+            self.enter(State::Ready);
+            self.read(now, &heard, out);
+        }
+    }
+
+    fn hear(&mut self, line: &Line<'_>, out: &mut Actions) {
+        let (text, end, parsed) = match line {
+            // Some scripts send a line end too many; an answer would be taken for that to their next command.
+            Line::Whole(text, _) if text.is_empty() => return,
+            Line::Whole(text, end) => (text, *end, command::parse(text)),
+            Line::TooLong(start) => {
+                (start, LineEnd::Lf, Err(Refusal::LineTooLong(self.settings.policy.limits.command_bytes)))
+            }
+            Line::Endless => return self.close(out),
+        };
+        let is_secret = mem::take(&mut self.secrets_may_follow) && parsed.is_err();
+        match parsed.and_then(|command| self.obey(command, end)) {
+            Ok(said) => {
+                out.say(&said);
+                if matches!(self.state, State::Closed) {
+                    out.close();
+                }
+            }
+            Err(refusal) => {
+                if let State::Mail(transaction) = &mut self.state {
+                    transaction.refused_some |= command::is_verb(text, "RCPT");
+                }
+                self.secrets_may_follow = is_secret || command::is_verb(text, "AUTH");
+                let (refusal, shown) = if is_secret { conceal(refusal) } else { (refusal, command::shown(text)) };
+                self.refuse(refusal, shown, out);
+            }
+        }
+    }
+
+    /// Carries a command out, or leaves everything as it is.
+    fn obey(&mut self, command: Command, end: LineEnd) -> Result<Said, Refusal> {
+        let state = self.enter(State::Closed);
+        let (state, answer) = self.step(state, command, end);
+        self.enter(state);
+        answer
+    }
+
+    /// Which command is in its place when. `end` is how its line ended.
+    fn step(&mut self, state: State, command: Command, end: LineEnd) -> (State, Result<Said, Refusal>) {
+        match (state, command) {
+            // A greeting resets, however often it comes (RFC 5321 §4.1.4).
+            (_, Command::Helo(name)) => (State::Ready, Ok(self.greet(name, Protocol::Smtp))),
+            (_, Command::Ehlo(name)) => (State::Ready, Ok(self.greet(name, Protocol::Esmtp))),
+            (_, Command::Rset) => (State::Ready, Ok("250 2.0.0 OK".into())),
+            (_, Command::Quit) => (State::Closed, Ok("221 2.0.0 Goodbye".into())),
+            (state, Command::Noop) => (state, Ok("250 2.0.0 OK".into())),
+            // curl asks this and stops at a refusal (legacy-clients.md, section 3.3).
+            (state, Command::Vrfy) => (state, Ok("252 2.0.0 Cannot verify it, send a message and see".into())),
+            (state, Command::Help) => (state, Ok(HELP.into())),
+            (State::Mail(begun), Command::Mail(_)) => {
+                (State::Mail(begun), Err(Refusal::OutOfOrder("MAIL", "A message is already begun; RSET forgets it")))
+            }
+            // Many scripts send MAIL without any greeting (legacy-clients.md, section 2).
+            (state, Command::Mail(mail)) => match self.begin(mail) {
+                Ok(transaction) => (State::Mail(transaction), Ok("250 2.1.0 Sender accepted".into())),
+                Err(refusal) => (state, Err(refusal)),
+            },
+            (State::Mail(mut transaction), Command::Rcpt(paths)) => {
+                let answer = self.add_recipients(&mut transaction, paths);
+                (State::Mail(transaction), answer)
+            }
+            (state, Command::Rcpt(_)) => (state, Err(Refusal::OutOfOrder("RCPT", "Name the sender first, with MAIL"))),
+            (State::Mail(transaction), Command::Data) => match transaction.check_recipients() {
+                Ok(()) => (State::Data(transaction, Incoming::behind(end)), Ok(GO_AHEAD.into())),
+                Err(refusal) => (State::Mail(transaction), Err(refusal)),
+            },
+            (state, Command::Data) => (state, Err(Refusal::OutOfOrder("DATA", "Name the sender first, with MAIL"))),
+        }
+    }
+
+    fn greet(&mut self, name: String, protocol: Protocol) -> Said {
+        self.client.helo = name;
+        self.protocol = protocol;
+        let Policy { hostname, limits, .. } = &self.settings.policy;
+        match protocol {
+            Protocol::Smtp => format!("250 {hostname}").into(),
+            _ => format!(
+                "250-{hostname}\r\n250-PIPELINING\r\n250-SIZE {}\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n\
+                 250 ENHANCEDSTATUSCODES",
+                limits.message_bytes
+            )
+            .into(),
+        }
+    }
+
+    fn begin(&self, mail: Mail) -> Result<Transaction, Refusal> {
+        let Policy { limits, .. } = &self.settings.policy;
+        if mail.size.is_some_and(|size| size > limits.message_bytes) {
+            return Err(Refusal::MessageTooLarge(limits.message_bytes));
+        }
+        Ok(Transaction {
+            reverse_path: self.settings.policy.sender(mail.path)?,
+            smtputf8: mail.smtputf8,
+            recipients: Vec::new(),
+            known: BTreeSet::new(),
+            refused_some: false,
+        })
+    }
+
+    /// Adds all recipients of one RCPT, or none.
+    fn add_recipients(&self, transaction: &mut Transaction, paths: Vec<Path>) -> Result<Said, Refusal> {
+        let Policy { limits, .. } = &self.settings.policy;
+        let named = paths.into_iter().map(|path| self.settings.policy.recipient(path));
+        let mut new: Vec<Recipient> = named.collect::<Result<_, _>>()?;
+        new.retain(|recipient| !transaction.known.contains(&recipient.address));
+        if transaction.recipients.len() + new.len() > limits.recipients {
+            return Err(Refusal::TooManyRecipients(limits.recipients));
+        }
+        for recipient in new {
+            if transaction.known.insert(recipient.address.clone()) {
+                transaction.recipients.push(recipient);
+            }
+        }
+        Ok("250 2.1.5 Recipient accepted".into())
+    }
+
+    fn end_data(&mut self, now: Timestamp, out: &mut Actions) {
+        let State::Data(transaction, incoming) = self.enter(State::Ready) else { return };
+        match incoming.finish() {
+            Ok(rest) => {
+                self.enter(State::Waiting { unread: Vec::new(), stopping: false });
+                out.store(self.submission(transaction, now), rest);
+            }
+            Err(refusal) => self.refuse(refusal, END_OF_DATA.into(), out),
+        }
+    }
+
+    /// There is no end of data to wait for: the connection ends with the refusal.
+    fn end_endless(&mut self, out: &mut Actions) {
+        let State::Data(_, incoming) = self.enter(State::Ready) else { return };
+        if let Err(refusal) = incoming.finish() {
+            self.refuse(refusal, END_OF_DATA.into(), out);
+        }
+        self.close(out);
+    }
+
+    fn submission(&self, transaction: Transaction, received: Timestamp) -> Submission {
+        let Transaction { reverse_path, smtputf8, recipients, .. } = transaction;
+        let mut addresses = recipients.iter().map(|recipient| &recipient.address).chain(reverse_path.address());
+        let needs_smtputf8 = addresses.any(Address::needs_smtputf8);
+        let protocol = match self.protocol {
+            Protocol::Esmtp if smtputf8 => Protocol::Utf8Smtp,
+            protocol => protocol,
+        };
+        Submission {
+            envelope: Envelope { reverse_path, recipients, smtputf8: smtputf8 || needs_smtputf8 },
+            client: self.client.clone(),
+            protocol,
+            account: self.settings.policy.account.clone(),
+            received,
+        }
+    }
+
+    fn answer(&mut self, answer: Result<Accepted, Refusal>, out: &mut Actions) {
+        self.enter(State::Ready);
+        match answer {
+            Ok(accepted) => out.say(&format!("250 2.0.0 Queued as {}", accepted.id())),
+            Err(refusal) => self.refuse(refusal, END_OF_DATA.into(), out),
+        }
+    }
+
+    fn refuse(&mut self, refusal: Refusal, command: String, out: &mut Actions) {
+        let refusal = self.count(refusal);
+        let reply = refusal.reply();
+        out.say(&reply.to_string());
+        out.log(refusal, command);
+        // 421 says that the connection ends (RFC 5321 §3.8).
+        if reply.code() == 421 {
+            self.close(out);
+        }
+    }
+
+    /// Only what no mail client would say counts: errors against the protocol (X.5.Z of RFC 3463). To close the
+    /// connection over a list of bad recipients would lose the good ones too, every time the client tries again.
+    fn count(&mut self, refusal: Refusal) -> Refusal {
+        let limit = self.settings.policy.limits.errors;
+        if matches!(refusal.reply().enhanced(), Some(Enhanced(5, 5, _))) {
+            self.errors += 1;
+        }
+        if self.errors > limit { Refusal::TooManyErrors(limit) } else { refusal }
+    }
+
+    /// Ends the connection from our side, whatever goes on.
+    fn leave(&mut self, refusal: Refusal, out: &mut Actions) {
+        if let State::Data(_, incoming) = self.enter(State::Ready) {
+            incoming.abandon(out);
+        }
+        self.refuse(refusal, String::new(), out);
+    }
+
+    fn close(&mut self, out: &mut Actions) {
+        if !matches!(self.enter(State::Closed), State::Closed) {
+            out.close();
+        }
+    }
+}
+
+impl Transaction {
+    fn check_recipients(&self) -> Result<(), Refusal> {
+        match (self.recipients.is_empty(), self.refused_some) {
+            (false, _) => Ok(()),
+            (true, true) => Err(Refusal::NoRecipient),
+            (true, false) => Err(Refusal::OutOfOrder("DATA", "Name a recipient first, with RCPT")),
+        }
+    }
+}
+
+/// A refused line that may be a password: neither the reason nor the text may show it.
+fn conceal(refusal: Refusal) -> (Refusal, String) {
+    let refusal = match refusal {
+        Refusal::UnknownCommand(_) => Refusal::UnknownCommand(NOT_SHOWN.into()),
+        other => other,
+    };
+    (refusal, NOT_SHOWN.into())
+}
