@@ -106,9 +106,12 @@ fn trouble_carries_the_words_of_gmail_and_the_cure() {
 fn failures_of_the_network_are_told_in_sentences() {
     let timeout = Fault::Timeout { stage: Stage::Dot, seconds: 600 };
     assert_eq!(timeout.to_string(), "no answer within 600 seconds (end of message)");
-    assert_eq!(Fault::Closed { stage: Stage::Ehlo }.to_string(), "the mail server closed the connection (EHLO)");
-    assert!(Fault::Closed { stage: Stage::Ehlo }.cure().contains("hostname"));
+    assert_eq!(
+        Fault::Closed { stage: Stage::Ehlo, reason: "EOF".into() }.to_string(),
+        "the mail server closed the connection (EHLO): EOF"
+    );
+    assert!(Fault::Closed { stage: Stage::Ehlo, reason: String::new() }.cure().contains("hostname"));
     assert!(Fault::Tls("wrong version".into()).cure().contains("465"));
-    assert!(Fault::ConnectTimeout.cure().contains("587"));
-    assert!(Fault::Unreachable.cure().contains("IPv6"));
+    assert!(Fault::ConnectTimeout(String::new()).cure().contains("587"));
+    assert!(Fault::Unreachable(String::new()).cure().contains("IPv6"));
 }

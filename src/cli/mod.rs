@@ -10,6 +10,7 @@ mod history;
 mod queue;
 mod run;
 mod send;
+mod standin;
 mod status;
 mod table;
 
@@ -42,7 +43,7 @@ struct Cli {
 /// Options that every command understands.
 #[derive(Debug, clap::Args)]
 struct Global {
-    /// Read this configuration file. Without it: $SMARTHOST_CONFIG, ./relay.toml, /etc/smarthost/relay.toml; with none
+    /// Read this configuration file. Without it: `$SMARTHOST_CONFIG`, ./relay.toml, /etc/smarthost/relay.toml; with none
     /// of them, the environment alone.
     #[arg(short, long, value_name = "PATH", global = true)]
     config: Option<PathBuf>,
@@ -80,6 +81,9 @@ enum Command {
     Queue(queue::Command),
     /// Tell what was delivered, refused or given up, newest first.
     History(history::Options),
+    /// Play Gmail on ports of this machine, for tests of your own.
+    #[command(hide = true)]
+    Standin(standin::Options),
     /// Print the completions for a shell.
     Completions(generate::Completions),
     /// Print the manual page.
@@ -174,6 +178,7 @@ async fn perform(cli: Cli) -> Result<(), Failure> {
         Command::Status(options) => status::run(&global, &options).await,
         Command::Queue(command) => queue::run(&global, &command).await,
         Command::History(options) => history::run(&global, &options).await,
+        Command::Standin(options) => standin::run(&global, &options).await,
         Command::Completions(options) => generate::completions(&options),
         Command::Man => generate::man(),
     }

@@ -55,9 +55,10 @@ fn as_json(config: &Config, running: bool, backlog: &Backlog) -> serde_json::Val
 fn print(config: &Config, running: bool, backlog: &Backlog) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     let addresses: Vec<&str> = config.listeners.iter().map(|listener| listener.address.as_str()).collect();
-    match running {
-        true => writeln!(out, "smarthost is running, for clients at {}", addresses.join(", "))?,
-        false => writeln!(out, "smarthost is not running. Start it with `smarthost run`; what waits is kept.")?,
+    if running {
+        writeln!(out, "smarthost is running, for clients at {}", addresses.join(", "))?;
+    } else {
+        writeln!(out, "smarthost is not running. Start it with `smarthost run`; what waits is kept.")?;
     }
     writeln!(out, "Spool     {}", config.spool.display())?;
     writeln!(out, "Account   {} ({})", backlog.account, config.account.user)?;

@@ -36,6 +36,12 @@ pub struct Repaired {
     repair: Option<Repair>,
 }
 
+impl std::fmt::Debug for Repaired {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Repaired {{ {} }}", self.pieces.message.id)
+    }
+}
+
 impl Repaired {
     /// Reads the content once, to know what has to be repaired.
     ///

@@ -17,7 +17,7 @@ pub struct Patience {
 }
 
 /// Part of a wait that is left to chance, so that a restart does not send everything in the same second.
-const JITTER_PERCENT: u64 = 20;
+const JITTER_PERCENT: u32 = 20;
 
 impl Patience {
     /// The wait after `attempts` attempts, 1 or more. The chance in it comes from the message's id and is the same
@@ -28,7 +28,7 @@ impl Patience {
         let whole = self.first.saturating_mul(1 << doublings).min(self.longest);
         let chance = scatter(id, attempts) % (JITTER_PERCENT + 1);
         // Shortened, never lengthened: `longest` is a promise.
-        whole.saturating_sub(whole.mul_f64(chance as f64 / 100.0))
+        whole.saturating_sub(whole / 100 * chance)
     }
 
     /// What follows an attempt: the outcomes, with those given up turned into [`Outcome::Expired`], and the time of
@@ -85,12 +85,12 @@ pub fn in_words(time: Duration) -> String {
     format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
 }
 
-/// Spreads neighbouring ids evenly (the finaliser of SplitMix64).
-fn scatter(id: MessageId, attempts: u32) -> u64 {
+/// Spreads neighbouring ids evenly (the finaliser of `SplitMix64`).
+fn scatter(id: MessageId, attempts: u32) -> u32 {
     let mut z = id.number().unsigned_abs().wrapping_add(u64::from(attempts).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
+    u32::try_from((z ^ (z >> 31)) >> 32).unwrap_or_default()
 }
 
 #[cfg(test)]

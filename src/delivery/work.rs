@@ -108,11 +108,11 @@ impl Delivery {
     /// Lets the account's mail grow older, in steps that are small beside the time it is tried for.
     async fn age(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         let Patience { give_up_after, .. } = self.settings.patience;
-        let step = (give_up_after / 20).clamp(POLL, Duration::from_mins(1));
+        let pause = (give_up_after / 20).clamp(POLL, Duration::from_mins(1));
         while !*stop.borrow() {
             let began = Instant::now();
             tokio::select! {
-                () = sleep(step) => self.pass_time(began.elapsed()).await,
+                () = sleep(pause) => self.pass_time(began.elapsed()).await,
                 _ = stop.changed() => break,
             }
         }

@@ -46,6 +46,7 @@ pub struct Options {
     pub user: String,
     /// With this password; blanks don't matter on either side.
     pub password: String,
+    /// How much is remembered of what comes in.
     pub keep: Keep,
     /// Listens on `[::1]` too, at the same ports.
     pub ipv6: bool,
@@ -53,6 +54,7 @@ pub struct Options {
     pub implicit_port: u16,
     /// With STARTTLS; 0 for any free one.
     pub starttls_port: u16,
+    /// A bad one shows what clients do about it.
     pub certificate: Certificate,
     /// Refuses the EHLO names `localhost` and `[127.0.0.1]`, as smtp-relay.gmail.com does (gmail.md, section 1.3).
     pub refuse_localhost: bool,
@@ -205,6 +207,7 @@ impl Standin {
         Ok(Standin { house, ports, ca_pem: identity.ca_pem, listeners, stopping })
     }
 
+    /// Where it listens.
     pub fn ports(&self) -> Ports {
         self.ports
     }
@@ -237,6 +240,7 @@ impl Standin {
         self.house.ledger.received()
     }
 
+    /// How much of everything there was so far.
     pub fn counts(&self) -> Counts {
         self.house.ledger.counts()
     }

@@ -71,6 +71,7 @@ pub enum Fault {
 /// One fault on order. The first rule that acts wins; delays add up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rule {
+    /// Where it acts.
     pub when: Stage,
     /// Only where the argument of the command holds this, in any case.
     pub matching: Option<String>,
@@ -78,6 +79,7 @@ pub struct Rule {
     pub times: Option<u32>,
     /// How many chances it lets pass first.
     pub after: u32,
+    /// What happens then.
     pub act: Fault,
 }
 

@@ -15,7 +15,7 @@ pub(super) const BYE: &str = "221 2.0.0 closing connection";
 
 pub(super) const TIMEOUT: &str = "451 4.4.2 Timeout - closing connection.";
 pub(super) const UNKNOWN_COMMAND: &str = "502 5.5.1 Unrecognized command.";
-pub(super) const SYNTAX: &str = "555 5.5.2 Syntax error, cannot decode response. For more information, go to\n\
+pub(super) const SYNTAX: &str = "555-5.5.2 Syntax error, cannot decode response. For more information, go to\n\
     555 5.5.2  https://support.google.com/a/answer/3221692 and review RFC 5321 specifications.";
 pub(super) const TOO_CHATTY: &str = "554 5.7.0 Too Many Unauthenticated commands.";
 

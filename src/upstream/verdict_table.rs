@@ -36,11 +36,11 @@ const SEE_FIELDS: &str = "`smarthost queue show ID --sent` shows the message as 
 /// `x.7.23` to `x.7.32`: what a server that delivers without login has to fulfil (gmail.md, section 5.6).
 const SENDER_RULES: [Enhanced; 20] = {
     let mut codes = [Enhanced(4, 7, 23); 20];
-    let mut place = 0;
-    while place < 10 {
-        codes[place] = Enhanced(4, 7, 23 + place as u16);
-        codes[place + 10] = Enhanced(5, 7, 23 + place as u16);
-        place += 1;
+    let mut nth: u16 = 0;
+    while nth < 10 {
+        codes[nth as usize] = Enhanced(4, 7, 23 + nth);
+        codes[nth as usize + 10] = Enhanced(5, 7, 23 + nth);
+        nth += 1;
     }
     codes
 };

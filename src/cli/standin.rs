@@ -1,0 +1,67 @@
+//! `smarthost standin`: plays Gmail on loopback ports, for tests of your own.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use super::{Failure, Global};
+use crate::daemon::{Asked, Signals};
+use crate::standin::{self, Keep, Standin, parse_rules};
+
+#[derive(Debug, clap::Args)]
+pub struct Options {
+    /// The port with TLS on connect; 0 is any free one.
+    #[arg(long, default_value_t = 0)]
+    port: u16,
+    /// The port with STARTTLS; 0 is any free one.
+    #[arg(long, default_value_t = 0)]
+    starttls_port: u16,
+    /// Who may log in.
+    #[arg(long, default_value = "me@gmail.com")]
+    user: String,
+    /// With this password. It is for tests: do not give a real one.
+    #[arg(long, default_value = "abcd efgh ijkl mnop")]
+    password: String,
+    /// Where to write the certificate to trust: a `ca_file`.
+    #[arg(long, value_name = "PATH")]
+    ca_file: PathBuf,
+    /// Write every message into this folder, as `N.eml` and `N.json`.
+    #[arg(long, value_name = "PATH")]
+    folder: Option<PathBuf>,
+    /// Misbehave: `rcpt bad@ => 550 5.1.1 no such user`, `dot times=1 => close`, `all delay=20ms`.
+    #[arg(long = "rule", value_name = "RULE")]
+    rules: Vec<String>,
+    /// Count messages and forget them.
+    #[arg(long)]
+    counts_only: bool,
+}
+
+pub async fn run(_: &Global, options: &Options) -> Result<(), Failure> {
+    let mut signals = Signals::listen()?;
+    let rules = parse_rules(&options.rules.join("\n")).map_err(|error| Failure::BadInput(error.to_string()))?;
+    let settings = standin::Options {
+        user: options.user.clone(),
+        password: options.password.clone(),
+        keep: if options.counts_only { Keep::CountsOnly } else { Keep::Everything },
+        ipv6: true,
+        implicit_port: options.port,
+        starttls_port: options.starttls_port,
+        rules,
+        folder: options.folder.clone(),
+        ..standin::Options::default()
+    };
+    let started = Standin::start(settings).await;
+    let standin = started.map_err(|error| Failure::Unavailable(error.to_string()))?;
+    standin.write_ca(&options.ca_file)?;
+    let ports = standin.ports();
+    writeln!(
+        io::stdout(),
+        "Playing Gmail at localhost:{} (TLS on connect) and localhost:{} (STARTTLS); trust {}.",
+        ports.implicit,
+        ports.starttls,
+        options.ca_file.display()
+    )?;
+    while signals.next().await == Asked::Reload {}
+    let counts = standin.counts();
+    standin.stop().await;
+    Ok(writeln!(io::stdout(), "{counts:#?}")?)
+}
