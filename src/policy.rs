@@ -35,7 +35,7 @@ pub struct Limits {
     pub connections: usize,
     /// At the same time from one address.
     pub connections_per_client: usize,
-    /// Error replies in one connection before it is closed.
+    /// Errors against the protocol in one connection before it is closed; a refused recipient is none.
     pub errors: usize,
     /// `Received` fields; more mean that the mail runs in a circle (RFC 5321 §6.3).
     pub hops: usize,

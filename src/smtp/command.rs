@@ -3,6 +3,7 @@
 //! Touches nothing. What devices really send is collected in legacy-clients.md, sections 2 and 3; every form of an
 //! address there ends as one [`Path`] or as a refusal, never as a guess. Whatever is refused is a [`Refusal`].
 
+use super::line::LineEnd;
 use crate::mail::address::AddressError;
 use crate::mail::{Address, Path, Refusal};
 
@@ -25,7 +26,8 @@ pub enum Command {
     Mail(Mail),
     /// At least one.
     Rcpt(Vec<Path>),
-    Data,
+    /// How its line ended: a CR LF there may already be the first half of the end of data.
+    Data(LineEnd),
     Rset,
     Noop,
     Vrfy,
@@ -43,18 +45,18 @@ pub struct Mail {
     pub smtputf8: bool,
 }
 
-/// Reads one line, without its end.
+/// Reads one line, without its end; `end` is what that was.
 ///
 /// # Errors
 /// A refusal for what is unknown, malformed or not offered, and for the protocols of others.
-pub fn parse(line: &[u8]) -> Result<Command, Refusal> {
+pub fn parse(line: &[u8], end: LineEnd) -> Result<Command, Refusal> {
     let (verb, argument) = split_verb(line);
     match verb.to_ascii_uppercase().as_slice() {
         b"HELO" => Ok(Command::Helo(helo_name(argument))),
         b"EHLO" => Ok(Command::Ehlo(helo_name(argument))),
         b"MAIL" => parse_mail(argument).map(Command::Mail),
         b"RCPT" => parse_rcpt(argument).map(Command::Rcpt),
-        b"DATA" => Ok(Command::Data),
+        b"DATA" => Ok(Command::Data(end)),
         b"RSET" => Ok(Command::Rset),
         b"NOOP" => Ok(Command::Noop),
         b"VRFY" => Ok(Command::Vrfy),
@@ -338,7 +340,7 @@ mod tests {
             Path::Local(name) => name.clone(),
             Path::Mailbox(address) => address.to_string(),
         };
-        match parse(line.as_bytes()) {
+        match parse(line.as_bytes(), LineEnd::CrLf) {
             Ok(Command::Mail(mail)) => Ok(vec![shown(&mail.path)]),
             Ok(Command::Rcpt(paths)) => Ok(paths.iter().map(shown).collect()),
             Ok(other) => panic!("{other:?}"),
@@ -454,16 +456,19 @@ mod tests {
             ("EHLO gr\u{fc}n", "grn"),
         ] {
             let expected = if line.starts_with('H') { Command::Helo(name.into()) } else { Command::Ehlo(name.into()) };
-            assert_eq!(parse(line.as_bytes()), Ok(expected), "{line:?}");
+            assert_eq!(parse(line.as_bytes(), LineEnd::CrLf), Ok(expected), "{line:?}");
         }
     }
 
     #[test]
     fn other_protocols_are_recognised_by_their_first_line() {
         for line in ["GET / HTTP/1.1", "post /x HTTP/1.1", "OPTIONS", "BREW /pot http/1.0", "PRI * HTTP/2.0"] {
-            assert_eq!(parse(line.as_bytes()), Err(Refusal::ForeignProtocol("HTTP")), "{line}");
+            assert_eq!(parse(line.as_bytes(), LineEnd::CrLf), Err(Refusal::ForeignProtocol("HTTP")), "{line}");
         }
-        assert_eq!(parse(b"PROXY TCP4 192.0.2.1 192.0.2.2 5 25"), Err(Refusal::ForeignProtocol("the PROXY protocol")));
-        assert_eq!(parse(b"Host: x"), Err(Refusal::UnknownCommand("Host:".into())));
+        assert_eq!(
+            parse(b"PROXY TCP4 192.0.2.1 192.0.2.2 5 25", LineEnd::CrLf),
+            Err(Refusal::ForeignProtocol("the PROXY protocol"))
+        );
+        assert_eq!(parse(b"Host: x", LineEnd::CrLf), Err(Refusal::UnknownCommand("Host:".into())));
     }
 }

@@ -11,6 +11,7 @@ use super::PIECE_BYTES;
 use super::actions::Actions;
 use super::line::{Dots, LineEnd};
 use crate::mail::Refusal;
+use crate::mail::header::Field;
 use crate::policy::Limits;
 
 /// As much of a header line is looked at: more than the longest name of a field in use.
@@ -185,7 +186,7 @@ impl Header {
 
     fn end_line(&mut self, limits: &Limits) -> Result<(), Refusal> {
         self.lines += 1;
-        if field_name(&self.start).is_some_and(|name| name.eq_ignore_ascii_case(b"Received")) {
+        if Field::parse(&self.start).is_some_and(|field| field.is("Received")) {
             self.hops += 1;
         }
         self.start.clear();
@@ -195,14 +196,7 @@ impl Header {
 
 /// A field, or the line by which mailboxes in a file begin a message.
 fn begins_header(line: &[u8]) -> bool {
-    field_name(line).is_some() || line.starts_with(b"From ") || line.starts_with(b">From ")
-}
-
-/// The name before the colon (RFC 5322 §2.2); blanks behind it are the obsolete form (§4.5).
-fn field_name(line: &[u8]) -> Option<&[u8]> {
-    let name = line[..memchr(b':', line)?].trim_ascii_end();
-    let is_name = !name.is_empty() && name.iter().all(u8::is_ascii_graphic);
-    is_name.then_some(name)
+    Field::parse(line).is_some() || line.starts_with(b"From ") || line.starts_with(b">From ")
 }
 
 #[cfg(test)]

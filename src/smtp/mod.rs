@@ -7,9 +7,9 @@
 //! A session asks one question of the world, [`Action::Store`], and looks at no further byte until the answer
 //! came in as [`Input::Stored`]. Sender and recipient rules are pure and need no question.
 
-pub mod actions;
+mod actions;
 pub mod command;
-pub mod content;
+mod content;
 pub mod line;
 pub mod session;
 

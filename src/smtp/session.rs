@@ -2,7 +2,7 @@
 //!
 //! Touches nothing. A state holds exactly what is true in it, so that nothing of one transaction can be left over
 //! for the next. What the client said about itself is not part of a transaction. Whatever is refused becomes its
-//! reply and one log entry in [`Session::refuse`]; nothing a client sends can do more harm than end its connection.
+//! reply and one entry of the log in one place, `refuse`; nothing a client sends can do more harm than end its connection.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use super::actions::Actions;
 use super::command::{self, Command, Mail};
 use super::content::{Incoming, Progress};
-use super::line::{Line, LineEnd, Lines};
+use super::line::{Line, Lines};
 use super::{Action, Input};
 use crate::mail::{
     Address, Client, Enhanced, Envelope, Path, Protocol, Recipient, Refusal, ReversePath, Submission, Timestamp,
@@ -114,8 +114,9 @@ impl Session {
                 self.answer(answer, &mut out);
                 if stopping {
                     self.leave(Refusal::Stopping, &mut out);
+                } else {
+                    self.read(now, &unread, &mut out);
                 }
-                self.read(now, &unread, &mut out);
             }
             (Input::Stop, State::Waiting { stopping, .. }) => *stopping = true,
             // While the store is asked, it is us who are silent.
@@ -178,17 +179,15 @@ impl Session {
     }
 
     fn hear(&mut self, line: &Line<'_>, out: &mut Actions) {
-        let (text, end, parsed) = match line {
+        let (text, parsed) = match line {
             // Some scripts send a line end too many; an answer would be taken for that to their next command.
             Line::Whole(text, _) if text.is_empty() => return,
-            Line::Whole(text, end) => (text, *end, command::parse(text)),
-            Line::TooLong(start) => {
-                (start, LineEnd::Lf, Err(Refusal::LineTooLong(self.settings.policy.limits.command_bytes)))
-            }
+            Line::Whole(text, end) => (text, command::parse(text, *end)),
+            Line::TooLong(start) => (start, Err(Refusal::LineTooLong(self.settings.policy.limits.command_bytes))),
             Line::Endless => return self.close(out),
         };
         let is_secret = mem::take(&mut self.secrets_may_follow) && parsed.is_err();
-        match parsed.and_then(|command| self.obey(command, end)) {
+        match parsed.and_then(|command| self.obey(command)) {
             Ok(said) => {
                 out.say(&said);
                 if matches!(self.state, State::Closed) {
@@ -207,15 +206,15 @@ impl Session {
     }
 
     /// Carries a command out, or leaves everything as it is.
-    fn obey(&mut self, command: Command, end: LineEnd) -> Result<Said, Refusal> {
+    fn obey(&mut self, command: Command) -> Result<Said, Refusal> {
         let state = self.enter(State::Closed);
-        let (state, answer) = self.step(state, command, end);
+        let (state, answer) = self.step(state, command);
         self.enter(state);
         answer
     }
 
-    /// Which command is in its place when. `end` is how its line ended.
-    fn step(&mut self, state: State, command: Command, end: LineEnd) -> (State, Result<Said, Refusal>) {
+    /// Which command is in its place when.
+    fn step(&mut self, state: State, command: Command) -> (State, Result<Said, Refusal>) {
         match (state, command) {
             // A greeting resets, however often it comes (RFC 5321 §4.1.4).
             (_, Command::Helo(name)) => (State::Ready, Ok(self.greet(name, Protocol::Smtp))),
@@ -239,11 +238,11 @@ impl Session {
                 (State::Mail(transaction), answer)
             }
             (state, Command::Rcpt(_)) => (state, Err(Refusal::OutOfOrder("RCPT", "Name the sender first, with MAIL"))),
-            (State::Mail(transaction), Command::Data) => match transaction.check_recipients() {
+            (State::Mail(transaction), Command::Data(end)) => match transaction.check_recipients() {
                 Ok(()) => (State::Data(transaction, Incoming::behind(end)), Ok(GO_AHEAD.into())),
                 Err(refusal) => (State::Mail(transaction), Err(refusal)),
             },
-            (state, Command::Data) => (state, Err(Refusal::OutOfOrder("DATA", "Name the sender first, with MAIL"))),
+            (state, Command::Data(_)) => (state, Err(Refusal::OutOfOrder("DATA", "Name the sender first, with MAIL"))),
         }
     }
 
@@ -361,6 +360,9 @@ impl Session {
 
     /// Ends the connection from our side, whatever goes on.
     fn leave(&mut self, refusal: Refusal, out: &mut Actions) {
+        if matches!(self.state, State::Closed) {
+            return;
+        }
         if let State::Data(_, incoming) = self.enter(State::Ready) {
             incoming.abandon(out);
         }

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use serde::Serialize;
+use serde_json::json;
 
 use super::ledger::Received;
 
@@ -13,17 +13,6 @@ use super::ledger::Received;
 pub(super) struct Folder {
     path: PathBuf,
     written: AtomicU64,
-}
-
-/// What `<n>.json` holds.
-#[derive(Serialize)]
-struct Envelope<'a> {
-    mail_from: &'a str,
-    mail_parameters: &'a [String],
-    recipients: &'a [String],
-    size: usize,
-    session: u64,
-    at: String,
 }
 
 impl Folder {
@@ -36,14 +25,14 @@ impl Folder {
     /// Writes both files. The envelope comes last, so that whoever sees it finds the content complete.
     pub async fn write(&self, message: &Received) -> io::Result<()> {
         let number = self.written.fetch_add(1, Ordering::Relaxed) + 1;
-        let envelope = serde_json::to_vec_pretty(&Envelope {
-            mail_from: &message.mail_from,
-            mail_parameters: &message.mail_parameters,
-            recipients: &message.recipients,
-            size: message.content.len(),
-            session: message.session,
-            at: message.at.to_string(),
-        })?;
+        let envelope = serde_json::to_vec_pretty(&json!({
+            "mail_from": message.mail_from,
+            "mail_parameters": message.mail_parameters,
+            "recipients": message.recipients,
+            "size": message.content.len(),
+            "session": message.session,
+            "at": message.at.to_string(),
+        }))?;
         let (eml, json) = (self.path.join(format!("{number}.eml")), self.path.join(format!("{number}.json")));
         let content = message.content.clone();
         tokio::task::spawn_blocking(move || {
