@@ -59,7 +59,7 @@ struct Fields {
 
 impl Fields {
     fn take(&mut self, key: &str) -> Option<String> {
-        match self.keys.remove(key) {
+        match self.keys.shift_remove(key) {
             Some(Value::String(text)) => Some(text),
             _ => None,
         }
