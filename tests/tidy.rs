@@ -1,6 +1,8 @@
 //! Keeps the house in order: who may import whom, what a pure part may name, how long things may become, and under
 //! which licences we build. Every message says what to do instead.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on stops")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -91,8 +93,8 @@ fn imports(code: &str) -> BTreeSet<String> {
             Some(inside) => inside.split('}').next().unwrap_or_default(),
             None => rest.split([':', ';', ' ', ',', '<', '(', ')', '\n']).next().unwrap_or_default(),
         };
-        let names = list.split(',').map(|name| name.trim().split("::").next().unwrap_or_default());
-        named.extend(names.filter(|name| !name.is_empty()).map(str::to_owned));
+        let first = list.split(',').map(|name| name.trim().split("::").next().unwrap_or_default());
+        named.extend(first.filter(|name| !name.is_empty()).map(str::to_owned));
     }
     named
 }
@@ -159,7 +161,8 @@ fn files_and_functions_fit_in_the_head() {
             if let Some((start, end)) = &begun
                 && line == end
             {
-                if number - start >= FUNCTION_LINES_MAX {
+                // A table in a test is as long as it is.
+                if number - start >= FUNCTION_LINES_MAX && !path.starts_with("tests") {
                     wrong.push(format!("{}:{}: {} lines in one function", path.display(), start + 1, number - start));
                 }
                 begun = None;

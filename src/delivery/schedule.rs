@@ -132,7 +132,7 @@ mod tests {
         let id = MessageId::from_number(1);
         let delivered = Outcome::Delivered(Reply::plain(250, "OK"));
         let outcomes = vec![(0, deferred()), (1, delivered.clone())];
-        let early = PATIENCE.after(now, id, 9, PATIENCE.give_up_after - Duration::from_secs(10), outcomes.clone());
+        let early = PATIENCE.after(now, id, 9, Duration::from_secs(432_000 - 10), outcomes.clone());
         assert_eq!(early, (outcomes.clone(), Next::RetryAt(now + Duration::from_secs(10))));
         let (late, next) = PATIENCE.after(now, id, 10, PATIENCE.give_up_after, outcomes);
         assert_eq!(next, Next::Done);

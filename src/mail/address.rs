@@ -80,7 +80,7 @@ impl Address {
     #[must_use]
     pub fn can_receive(&self) -> bool {
         let inside = |end: &&str| self.domain == **end || self.domain.ends_with(&format!(".{end}"));
-        self.domain.contains('.') && !self.has_literal_domain() && !PRIVATE_DOMAINS.iter().any(|end| inside(&end))
+        self.domain.contains('.') && !self.has_literal_domain() && !PRIVATE_DOMAINS.iter().any(inside)
     }
 
     /// Whether it can only be sent where SMTPUTF8 is offered (RFC 6531).

@@ -67,6 +67,7 @@ impl std::fmt::Debug for Connection {
 
 /// What the reply to EHLO offers, as far as it matters here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each keyword is offered or not, whatever the others are")]
 struct Offers {
     pipelining: bool,
     size: bool,
@@ -354,7 +355,7 @@ impl Connection {
         let lacks = |what| Err(Fault::Lacks(what).into());
         let mut command = format!("MAIL FROM:<{}>", consignment.reverse_path);
         if self.offers.size {
-            command += &format!(" SIZE={}", consignment.size);
+            command = format!("{command} SIZE={}", consignment.size);
         }
         if consignment.eight_bit {
             if !self.offers.eight_bit {

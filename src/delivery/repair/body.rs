@@ -11,71 +11,76 @@ use crate::mail::header::{self, Field, LINE_BYTES_MAX};
 /// What the first walk learned.
 #[derive(Debug, Default)]
 pub struct Findings {
-    /// Some line is too long, or a header field of a part is.
+    /// Some line is too long that may be changed, or a header field of a part is.
     pub too_long: bool,
-    /// The parts that have such a line, in ascending order. At most one for each part.
+    /// The parts to be encoded anew, in ascending order.
     pub parts: Vec<u32>,
     /// Octets above 127 will be sent.
     pub eight_bit: bool,
-    /// The content of a message without parts has such octets, as it came.
-    pub whole_is_eight_bit: bool,
-    /// And they are UTF-8.
-    pub whole_is_utf8: bool,
+    /// A message without parts came with octets above 127: the charset that they are in.
+    pub raw_charset: Option<&'static str>,
     /// How much encoding will add, about.
     pub growth: u64,
     utf8: Utf8,
-    region: Option<Region>,
+    stretch: Option<Stretch>,
+}
+
+/// One region on its way.
+#[derive(Debug)]
+struct Stretch {
+    region: Region,
+    bytes: u64,
+    /// Length of the line so far.
     line: usize,
-    part_too_long: bool,
-    part_high: bool,
-    part_bytes: u64,
+    too_long: bool,
+    /// It holds octets above 127.
+    high: bool,
 }
 
 impl Findings {
-    fn end_region(&mut self) {
-        let Some(region) = self.region.take() else { return };
-        let whole = region.part == 0 && region.remedy == Remedy::Encode;
-        if whole {
-            self.whole_is_eight_bit = self.part_high;
-            self.whole_is_utf8 = self.utf8.is_valid();
+    fn end_stretch(&mut self) {
+        let Some(Stretch { region, bytes, too_long, high, .. }) = self.stretch.take() else { return };
+        if high && region.part == 0 && region.remedy == Remedy::Encode {
+            self.raw_charset = Some(if self.utf8.is_valid() { "utf-8" } else { "windows-1252" });
         }
-        self.too_long |= self.part_too_long && region.remedy != Remedy::Leave;
-        let encoded = self.part_too_long && matches!(region.remedy, Remedy::Encode | Remedy::Rewrap);
-        self.eight_bit |= self.part_high && !encoded;
-        if self.part_too_long && !matches!(region.remedy, Remedy::Leave | Remedy::Cut) {
+        let encoded = too_long && matches!(region.remedy, Remedy::Encode | Remedy::Rewrap);
+        self.eight_bit |= high && !encoded;
+        self.too_long |= too_long && region.remedy != Remedy::Leave;
+        if too_long && !matches!(region.remedy, Remedy::Leave | Remedy::Cut) {
             self.parts.push(region.part);
-            // Soft breaks, and an escape of two more octets for each octet above 127.
-            self.growth += self.part_bytes / if self.part_high { 1 } else { 25 };
+            // A soft break for each line; escapes for raw octets may double the size.
+            self.growth += if high { bytes } else { bytes / 25 };
         }
     }
 }
 
 impl Visitor for Findings {
     fn header(&mut self, _: Region, header: &[u8], _: bool) {
-        self.end_region();
+        self.end_stretch();
         self.too_long |= header::has_long_line(header);
         self.eight_bit |= !header.is_ascii();
     }
 
     fn begin(&mut self, region: Region) {
-        self.end_region();
-        self.region = Some(region);
-        (self.line, self.part_too_long, self.part_high, self.part_bytes) = (0, false, false, 0);
+        self.end_stretch();
+        self.stretch = Some(Stretch { region, bytes: 0, line: 0, too_long: false, high: false });
     }
 
-    fn text(&mut self, bytes: &[u8]) {
-        self.line += bytes.len();
-        self.part_bytes += bytes.len() as u64;
-        let high = !bytes.is_ascii();
-        self.part_high |= high;
-        if self.region.is_some_and(|region| region.part == 0) && (high || self.utf8.is_open()) {
-            self.utf8.read(bytes);
+    fn text(&mut self, text: &[u8]) {
+        let Some(stretch) = &mut self.stretch else { return };
+        let high = !text.is_ascii();
+        stretch.line += text.len();
+        stretch.bytes += text.len() as u64;
+        stretch.high |= high;
+        if stretch.region.part == 0 && (high || self.utf8.is_open()) {
+            self.utf8.read(text);
         }
     }
 
     fn line_end(&mut self) {
-        self.part_too_long |= self.line > LINE_BYTES_MAX;
-        self.line = 0;
+        let Some(stretch) = &mut self.stretch else { return };
+        stretch.too_long |= stretch.line > LINE_BYTES_MAX;
+        stretch.line = 0;
         self.utf8.line_end();
     }
 }

@@ -46,6 +46,19 @@ pub struct Border {
     pub fields: Range<usize>,
     /// The first byte of the body.
     pub body_at: usize,
+    /// What was done about it, for people.
+    pub change: Option<&'static str>,
+}
+
+impl Border {
+    fn new(fields: Range<usize>, body_at: usize, closed: bool) -> Border {
+        let change = match (fields.start, closed) {
+            (1.., _) => Some("left out an mbox line or a byte order mark in front"),
+            (0, false) => Some("separated header and body, which came without an empty line between them"),
+            (0, true) => None,
+        };
+        Border { fields, body_at, change }
+    }
 }
 
 /// Whether a message that begins with this line has a header at all.
@@ -78,22 +91,22 @@ pub fn find(block: &[u8]) -> Border {
             _ if continues => {}
             Some(field) if is_known(field.name) => (known, stray) = (true, None),
             Some(_) => {}
-            None if at == start => return Border { fields: start..start, body_at: start },
+            None if at == start => return Border::new(start..start, start, false),
             None => stray = stray.or(Some(at)),
         }
         at += line.len();
     }
     match (stray, closed_at) {
-        (None, Some(end)) => Border { fields: start..end, body_at: end + 2 },
-        _ if !known => Border { fields: start..start, body_at: start },
-        (Some(end), _) => Border { fields: start..end, body_at: end },
-        (None, None) => Border { fields: start..at, body_at: at },
+        (None, Some(end)) => Border::new(start..end, end + 2, true),
+        _ if !known => Border::new(start..start, start, false),
+        (Some(end), _) => Border::new(start..end, end, false),
+        (None, None) => Border::new(start..at, at, false),
     }
 }
 
 fn is_known(name: &str) -> bool {
     let begins = |prefix: &&str| name.get(..prefix.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(prefix));
-    KNOWN.iter().any(|known| name.eq_ignore_ascii_case(known)) || KNOWN_PREFIXES.iter().any(|prefix| begins(&prefix))
+    KNOWN.iter().any(|known| name.eq_ignore_ascii_case(known)) || KNOWN_PREFIXES.iter().any(begins)
 }
 
 /// Where the first line stands that counts.

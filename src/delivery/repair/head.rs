@@ -90,8 +90,8 @@ pub struct Repaired {
 #[must_use]
 pub fn repair(block: &[u8], entity: &Entity, body: &Findings, settings: &Settings, message: &Message) -> Repaired {
     let mut head = Head::read(block);
-    head.merge("To");
-    head.merge("Cc");
+    head.merge("To", "X-Invalid-To");
+    head.merge("Cc", "X-Invalid-Cc");
     date(&mut head, message.submission.received);
     message_id(&mut head, settings, message);
     sender::settle(&mut head, settings, &message.submission.envelope);
@@ -113,7 +113,9 @@ impl<'a> Head<'a> {
                 continue;
             }
             let Tidy { name, bytes, change } = fields::tidy(entry);
-            change.into_iter().for_each(|change| head.note(change));
+            if let Some(change) = change {
+                head.note(change);
+            }
             head.lines.push(Line { name, bytes });
         }
         head
@@ -163,13 +165,15 @@ impl<'a> Head<'a> {
         }
     }
 
-    /// Makes one field of several.
-    fn merge(&mut self, name: &str) {
+    /// Makes one field of several. What cannot be a list of addresses is kept as `invalid`.
+    fn merge(&mut self, name: &str, invalid: &'static str) {
         let texts: Vec<String> = self.texts(name).collect();
         if texts.len() < 2 {
             return;
         }
-        let Some(merged) = mailboxes::write(name, &texts.join(", ")) else { return };
+        let Some(merged) = mailboxes::write(name, &texts.join(", ")) else {
+            return self.keep_as(invalid, name);
+        };
         let mut first = true;
         self.lines.retain(|line| !line.is(name) || std::mem::take(&mut first));
         self.replace(name, merged);
@@ -278,22 +282,22 @@ fn is_message_id(text: &str) -> bool {
 /// Says what the body is, where the message does not (RFC 2045).
 fn mime(head: &mut Head<'_>, entity: &Entity, body: &Findings) {
     let encode = body.parts.first() == Some(&0) && *entity == Entity::Leaf(super::long_lines::Remedy::Encode);
-    let raw = body.whole_is_eight_bit && !encode;
+    let raw = body.raw_charset.is_some() && !encode;
+    let is_content = |name: &str| name.get(..8).is_some_and(|begin| begin.eq_ignore_ascii_case("Content-"));
+    let has_content = encode || raw || head.lines.iter().any(|line| is_content(&line.name));
+    if has_content && !head.has("MIME-Version") {
+        head.add(b"MIME-Version: 1.0\r\n".to_vec(), "added the missing MIME-Version");
+    }
     if (encode || raw) && !head.has(CONTENT_TYPE) {
-        let charset = if body.whole_is_utf8 { "utf-8" } else { "windows-1252" };
+        let charset = body.raw_charset.unwrap_or("utf-8");
         let field = format!("{CONTENT_TYPE}: text/plain; charset={charset}\r\n");
         head.add(field.into_bytes(), "said in which charset the text is");
     }
     if encode {
         head.remove(ENCODING);
-        let field = header::write(ENCODING, "quoted-printable");
-        head.add(field, "encoded the text as quoted-printable, because a line was too long");
+        let change = "encoded the text as quoted-printable, because a line was too long";
+        head.add(header::write(ENCODING, "quoted-printable"), change);
     } else if raw && !head.has(ENCODING) {
         head.add(header::write(ENCODING, "8bit"), "said that the text is 8-bit");
-    }
-    let is_content = |name: &str| name.get(..8).is_some_and(|begin| begin.eq_ignore_ascii_case("Content-"));
-    let has_content = encode || raw || head.lines.iter().any(|line| is_content(&line.name));
-    if has_content && !head.has("MIME-Version") {
-        head.add(b"MIME-Version: 1.0\r\n".to_vec(), "added the missing MIME-Version");
     }
 }

@@ -2,12 +2,11 @@
 //!
 //! One [`Shortener`] rewrites one part. It streams: it keeps a column and a few octets, whatever the part's size.
 
-use super::line_ends::Lines;
 use crate::mail::header::LINE_BYTES_MAX;
 
 /// Characters in an encoded line (RFC 2045 §6.7 rule 5, §6.8).
 const ENCODED_LINE: usize = 76;
-/// From here on a broken line looks for a good place.
+/// From here on the octets of a line that may have to be cut are held back, to find a good place.
 const BREAK_FROM: usize = LINE_BYTES_MAX - 8;
 
 /// What is done about long lines in a stretch of the body.
@@ -31,7 +30,7 @@ pub struct Shortener {
     remedy: Remedy,
     column: usize,
     /// Octets that cannot be written before the next one is known: `=` and what follows it where soft breaks are
-    /// put in, one blank where text is encoded.
+    /// put in, one blank where text is encoded, the end of a line that may have to be cut.
     pending: Vec<u8>,
     /// The line began with a soft break.
     continued: bool,
@@ -85,16 +84,21 @@ impl Shortener {
         self.column += bytes.len();
     }
 
-    /// Not inside a character, and not where what follows could be taken for a boundary.
+    /// Cuts not inside a character, and not where what follows could be taken for a boundary.
     fn cut(&mut self, byte: u8, out: &mut Vec<u8>) {
-        let good = byte != b'-' && byte & 0xC0 != 0x80;
-        if self.column >= BREAK_FROM && good || self.column == LINE_BYTES_MAX {
-            self.end_line(out);
-            if byte == b'-' {
-                self.put(b" ", out);
-            }
+        if self.column < BREAK_FROM {
+            return self.put(&[byte], out);
         }
-        self.put(&[byte], out);
+        self.pending.push(byte);
+        if self.column + self.pending.len() > LINE_BYTES_MAX {
+            let pending = std::mem::take(&mut self.pending);
+            let good = |&byte: &u8| byte != b'-' && byte & 0xC0 != 0x80;
+            let (line, next) = pending.split_at(pending.iter().rposition(good).unwrap_or(pending.len() - 1));
+            self.put(line, out);
+            self.end_line(out);
+            self.put(if next.starts_with(b"-") { b" " } else { b"" }, out);
+            self.put(next, out);
+        }
     }
 
     /// Whatever is no Base64 is passed over, as a decoder does (RFC 2045 §6.8).
@@ -144,22 +148,6 @@ impl Shortener {
         // A line that began elsewhere in the text must not look like a boundary here.
         let hyphen = self.continued && self.column == 0 && unit == b"-";
         self.put(if hyphen { b"=2D" } else { unit }, out);
-    }
-}
-
-/// Feeds lines through a shortener.
-#[derive(Debug)]
-pub struct Shortening<'a> {
-    pub shortener: &'a mut Shortener,
-    pub out: &'a mut Vec<u8>,
-}
-
-impl Lines for Shortening<'_> {
-    fn text(&mut self, bytes: &[u8]) {
-        self.shortener.text(bytes, self.out);
-    }
-    fn line_end(&mut self) {
-        self.shortener.line_end(self.out);
     }
 }
 
@@ -219,5 +207,7 @@ mod tests {
     fn a_cut_spares_characters_and_makes_no_boundary() {
         let cut = rewrite(Remedy::Cut, &format!("{}{}\r\n", "ü".repeat(2000), "-".repeat(3000)));
         assert!(longest(&cut) <= LINE_BYTES_MAX && !cut.contains('\u{fffd}') && !cut.contains("\n-"));
+        let legal = format!("{}\r\n", "x".repeat(LINE_BYTES_MAX));
+        assert_eq!(rewrite(Remedy::Cut, &legal), legal);
     }
 }

@@ -9,7 +9,9 @@
 //! Guarantees for any input: CRLF line ends and no other CR or LF, no NUL, one CRLF at the end, one empty line
 //! between header and body, exactly one `From` with one address, `Date`, `Message-ID` and our `Received`, and no
 //! line above 998 octets. The one exception: lines of signed and encrypted parts (`multipart/signed`,
-//! `multipart/encrypted`, `application/pkcs7-mime`) keep their length, since a change would break them.
+//! `multipart/encrypted`, `application/pkcs7-mime`) keep their length, since a change would break them. Long lines
+//! elsewhere are encoded so that the decoded content stays the same; only where there is no content to speak of
+//! (between parts), or an unknown encoding, or more structure than `structure` follows, are they cut.
 //! Repairing what was repaired adds a `Received` and changes nothing else.
 
 mod body;
@@ -156,6 +158,8 @@ struct InBody {
     fields: Vec<u8>,
     /// Where the body begins, in canonical octets.
     from: u64,
+    /// What had to be guessed about the border.
+    change: Option<&'static str>,
     entity: Entity,
     walk: Walk<Findings>,
 }
@@ -173,9 +177,10 @@ impl Reading {
     fn finish(mut self, settings: &Settings, message: &Message) -> Plan {
         self.line_ends.finish(&mut self.intake);
         let size = self.intake.size;
-        let InBody { fields, from, entity, walk } = self.intake.into_body();
+        let InBody { fields, from, change, entity, walk } = self.intake.into_body();
         let findings = walk.finish();
         let mut head = head::repair(&fields, &entity, &findings, settings, message);
+        head.changes.extend(change);
         if self.line_ends.altered() {
             head.changes.push("made every line end CRLF, and removed what is neither text nor line end");
         }
@@ -223,9 +228,11 @@ impl InBody {
         for line in rest.split_inclusive(|&byte| byte == b'\n') {
             let text = line.strip_suffix(b"\r\n");
             walk.text(text.unwrap_or(line));
-            text.iter().for_each(|_| walk.line_end());
+            if text.is_some() {
+                walk.line_end();
+            }
         }
-        InBody { fields, from: border.body_at as u64, entity, walk }
+        InBody { fields, from: border.body_at as u64, change: border.change, entity, walk }
     }
 }
 

@@ -29,7 +29,7 @@ impl<'a> Parameterised<'a> {
     pub fn parse(text: &'a str, slash: bool) -> Option<Parameterised<'a>> {
         let mut pieces = split_at_semicolons(text);
         let first = pieces.next()?;
-        let kind = first.split_once('(').map_or(first, |(before, _)| before).trim();
+        let kind = first.split_once('(').map_or(first, |(before, _)| before).trim_matches([' ', '\t']);
         let has_slash = kind.split_once('/').is_some_and(|(kind, subkind)| is_token(kind) && is_token(subkind));
         let fits = kind.len() <= KIND_BYTES_MAX && (has_slash || !slash && is_token(kind));
         let parameters = pieces.map(Parameter::parse).filter(|parameter| !parameter.is_empty()).collect();
@@ -66,7 +66,7 @@ impl<'a> Parameterised<'a> {
 impl<'a> Parameter<'a> {
     fn parse(text: &'a str) -> Parameter<'a> {
         let (name, value) = text.split_once('=').unwrap_or((text, ""));
-        Parameter { name: name.trim(), value: value.trim() }
+        Parameter { name: name.trim_matches([' ', '\t']), value: value.trim_matches([' ', '\t']) }
     }
 
     fn is_empty(&self) -> bool {

@@ -27,9 +27,9 @@ struct Author {
 /// Leaves one `From` with one address, and a `Sender` and `Reply-To` that go with it.
 pub fn settle(head: &mut Head<'_>, settings: &Settings, envelope: &Envelope) {
     let author = author(head);
-    let was_missing = !head.has("From");
     let Some(old) = author.address.clone().or_else(|| envelope.reverse_path.address().cloned()) else {
-        return write_from(head, &author, &settings.account_address);
+        head.remove("Sender");
+        return write_from(head, &author, &settings.account_address, "added the missing From");
     };
     let (new, spelled) = address_for(&old, settings);
     let rewritten = !is_same(&new, &old);
@@ -37,13 +37,12 @@ pub fn settle(head: &mut Head<'_>, settings: &Settings, envelope: &Envelope) {
         return check_sender(head);
     }
     let author = Author { name: display_name(author.name, &old, rewritten), ..author };
-    write_from(head, &author, &new);
     if rewritten {
-        head.note("put the account's address into From");
+        write_from(head, &author, &new, "put the account's address into From");
         head.remove("Sender");
         reply_to(head, &old);
     } else {
-        head.note(if was_missing { "added the missing From" } else { "made From an address" });
+        write_from(head, &author, &new, "made From one valid address");
         check_sender(head);
     }
 }
@@ -51,29 +50,31 @@ pub fn settle(head: &mut Head<'_>, settings: &Settings, envelope: &Envelope) {
 fn author(head: &Head<'_>) -> Author {
     let mut author = Author::default();
     let mut fields = 0;
+    let mut entries = 0;
     let mut addresses = 0;
     for text in head.texts("From") {
         fields += 1;
-        for mailbox in mailboxes(&text).filter(|mailbox| !mailbox.is_empty()) {
-            addresses += 1;
+        for mailbox in mailboxes(&text) {
+            entries += 1;
+            addresses += usize::from(!mailbox.is_empty());
             take(&mut author, &mailbox);
         }
     }
     author.several = fields > 1 || addresses > 1;
-    author.well_formed &= !author.several;
+    author.well_formed &= entries == 1;
     author
 }
 
 /// The first usable address counts, with its name; before there is one, the first name does.
 fn take(author: &mut Author, mailbox: &Mailbox<'_>) {
-    if author.address.is_some() {
+    if author.address.is_some() || mailbox.is_empty() {
         return;
     }
     author.address = mailbox.address();
     if author.address.is_some() || author.name.is_empty() {
         author.name = mailbox.name();
     }
-    author.spec = mailbox.spec().unwrap_or_default().to_owned();
+    author.spec = mailbox.spec().unwrap_or_default().into();
     author.well_formed = mailbox.is_well_formed();
 }
 
@@ -102,17 +103,19 @@ fn display_name(name: Vec<String>, old: &Address, rewritten: bool) -> Vec<String
     }
 }
 
-fn write_from(head: &mut Head<'_>, author: &Author, address: &Address) {
+fn write_from(head: &mut Head<'_>, author: &Author, address: &Address, change: &'static str) {
     let mut field = FieldWriter::new("From");
     author.name.iter().for_each(|word| field.word(" ", word));
-    let spec = if author.name.is_empty() { address.to_string() } else { format!("<{address}>") };
+    let bare = author.name.is_empty() && !address.to_string().starts_with('"');
+    let spec = if bare { address.to_string() } else { format!("<{address}>") };
     field.words(&spec);
     let same = author.address.as_ref().is_some_and(|old| is_same(old, address));
     if same && !author.several {
+        head.note(change);
         head.replace("From", field.finish());
     } else {
         head.keep_as("X-Original-From", "From");
-        head.add(field.finish(), "wrote a new From");
+        head.add(field.finish(), change);
     }
 }
 
@@ -128,7 +131,7 @@ fn reply_to(head: &mut Head<'_>, old: &Address) {
 /// `Sender` is one mailbox or nothing (RFC 5322 §3.6.2).
 fn check_sender(head: &mut Head<'_>) {
     let usable = head.texts("Sender").all(|text| {
-        let mut named = mailboxes(&text).filter(|mailbox| !mailbox.is_empty());
+        let mut named = mailboxes(&text);
         named.next().is_some_and(|mailbox| mailbox.is_well_formed()) && named.next().is_none()
     });
     if !usable {

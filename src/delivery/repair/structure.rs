@@ -15,6 +15,8 @@ const DEPTH_MAX: usize = 32;
 const PARTS_MAX: u32 = 4096;
 /// Octets in the header of one part.
 const PART_HEADER_MAX: usize = 64 * 1024;
+/// A longer name of an encoding is as good as none, and may not survive in the header.
+const ENCODING_BYTES_MAX: usize = 100;
 /// RFC 2046 allows 70; some programs know no limit.
 const BOUNDARY_BYTES_MAX: usize = 256;
 
@@ -45,10 +47,13 @@ impl Entity {
             }
             "message/rfc822" | "message/global" | "message/news" if remedy == Remedy::Encode => Entity::Message,
             _ if !kind.starts_with("multipart/") => Entity::Leaf(remedy),
-            _ => match content.get("boundary").map(|boundary| boundary.trim_end().as_bytes().to_vec()) {
-                Some(boundary) if (1..=BOUNDARY_BYTES_MAX).contains(&boundary.len()) => Entity::Multipart(boundary),
-                _ => Entity::Leaf(Remedy::Cut),
-            },
+            _ => {
+                match content.get("boundary").map(|boundary| boundary.trim_end_matches([' ', '\t']).as_bytes().to_vec())
+                {
+                    Some(boundary) if (1..=BOUNDARY_BYTES_MAX).contains(&boundary.len()) => Entity::Multipart(boundary),
+                    _ => Entity::Leaf(Remedy::Cut),
+                }
+            }
         }
     }
 }
@@ -61,6 +66,7 @@ fn content_type(header: &[u8]) -> Option<Field<'_>> {
 fn encoding_remedy(header: &[u8]) -> Remedy {
     let said = |field: &Field<'_>| field.is("Content-Transfer-Encoding") && !field.text().is_empty();
     let encoding = header::fields(header).find(said).map(|field| field.text().to_ascii_lowercase());
+    let encoding = encoding.filter(|text| text.len() <= ENCODING_BYTES_MAX);
     let word = encoding.as_deref().and_then(|text| text.split([' ', '\t', ';', '(']).next());
     match word {
         None | Some("7bit" | "8bit" | "binary" | "7-bit" | "8-bit") => Remedy::Encode,
@@ -275,12 +281,11 @@ impl<V: Visitor> Lines for Walk<V> {
             return self.pass_line_end();
         }
         let line = std::mem::take(&mut self.kept);
-        match self.boundary(&line) {
-            Some((place, closes)) => self.pass_boundary(&line, place, closes),
-            None => {
-                self.pass(&line);
-                self.pass_line_end();
-            }
+        if let Some((place, closes)) = self.boundary(&line) {
+            self.pass_boundary(&line, place, closes);
+        } else {
+            self.pass(&line);
+            self.pass_line_end();
         }
     }
 }
