@@ -106,12 +106,12 @@ fn trouble_carries_the_words_of_gmail_and_the_cure() {
 fn failures_of_the_network_are_told_in_sentences() {
     let timeout = Fault::Timeout { stage: Stage::Dot, seconds: 600 };
     assert_eq!(timeout.to_string(), "no answer within 600 seconds (end of message)");
-    assert_eq!(
-        Fault::Closed { stage: Stage::Ehlo, reason: "EOF".into() }.to_string(),
-        "the mail server closed the connection (EHLO): EOF"
-    );
-    assert!(Fault::Closed { stage: Stage::Ehlo, reason: String::new() }.cure().contains("hostname"));
+    let closed = Fault::Closed { stage: Stage::Ehlo, reason: "end of the connection".into() };
+    assert_eq!(closed.to_string(), "the mail server closed the connection (EHLO): end of the connection");
+    assert!(closed.cure().contains("hostname"));
     assert!(Fault::Tls("wrong version".into()).cure().contains("465"));
-    assert!(Fault::ConnectTimeout(String::new()).cure().contains("587"));
-    assert!(Fault::Unreachable(String::new()).cure().contains("IPv6"));
+    assert!(Fault::ConnectTimeout("192.0.2.1:465".into()).cure().contains("587"));
+    assert!(Fault::Unreachable("no route".into()).cure().contains("IPv6"));
+    let without_tls = Fault::NoStarttls("502 5.5.1 Unrecognized command.".into());
+    assert!(without_tls.is_before_mail() && without_tls.cure().contains("port 465"));
 }

@@ -93,7 +93,7 @@ enum Command {
 /// Why a command failed. `Display` is what the user reads.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
-    #[error("{0}")]
+    #[error("{}", .0.0.join("\nsmarthost: "))]
     Configuration(Mistakes),
     #[error(transparent)]
     Start(#[from] StartError),
@@ -198,9 +198,11 @@ impl Global {
         Ok(config)
     }
 
-    /// The spool of the configuration, beside a relay that may be running.
+    /// The spool of the configuration, beside a relay that may be running. Nothing else of the configuration has to be
+    /// in order.
     fn spool(&self) -> Result<SqliteSpool, Failure> {
-        Ok(SqliteSpool::open_beside(&self.config()?.spool)?)
+        let folder = config::load_spool_path(self.config.as_deref(), &Environment::of_this_process());
+        Ok(SqliteSpool::open_beside(&folder.map_err(Failure::Configuration)?)?)
     }
 
     /// Starts the log as the options and the configuration say, and tells the warnings there.

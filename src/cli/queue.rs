@@ -58,12 +58,11 @@ pub struct Selection {
 }
 
 pub async fn run(global: &Global, command: &Command) -> Result<(), Failure> {
-    let config = global.config()?;
-    let spool = Arc::new(SqliteSpool::open_beside(&config.spool)?);
+    let spool = Arc::new(global.spool()?);
     match command {
         Command::List { json } => list(&spool, *json).await,
         Command::Show { id, raw: true, .. } => show_raw(&spool, *id).await,
-        Command::Show { id, sent: true, .. } => show_sent(&spool, &config, *id).await,
+        Command::Show { id, sent: true, .. } => show_sent(&spool, &global.config()?, *id).await,
         Command::Show { id, json, .. } => show(&spool, *id, *json).await,
         Command::Retry(selection) => order(&spool, selection, Order::Retry).await,
         Command::Hold(selection) => order(&spool, selection, Order::Hold).await,

@@ -74,10 +74,29 @@ pub fn load(path: Option<&Path>, environment: &Environment) -> Result<Loaded, Mi
     let config = document.and_then(|document| assemble(&document, &mut report));
     warn_of_misspelt_variables(environment, &mut report);
     let warnings = report.finish()?;
-    // Every way to no configuration has left a mistake, so this is never reached with none.
-    let config = config.ok_or_else(|| Mistakes(vec!["the configuration is incomplete".to_owned()]))?;
+    let config = config.ok_or_else(|| Mistakes(vec![INCOMPLETE.to_owned()]))?;
     Ok(Loaded { config, warnings, source })
 }
+
+/// Reads only where the spool is, for those who look after the queue: they need neither an account nor its password.
+///
+/// # Errors
+/// What is wrong with the file as a whole, or with that setting.
+pub fn load_spool_path(path: Option<&Path>, environment: &Environment) -> Result<PathBuf, Mistakes> {
+    let source = find(path, environment);
+    let text = source.as_deref().map_or(Ok(String::new()), read)?;
+    let mut report = Report::new(source.as_deref().unwrap_or(Path::new("")).display().to_string(), &text);
+    let mut of_all = Report::new(String::new(), &text);
+    let Some(document) = Document::parse(&text, source.as_deref(), environment, &mut of_all) else {
+        return Err(of_all.finish().err().unwrap_or(Mistakes(vec![INCOMPLETE.to_owned()])));
+    };
+    let folder = spool(&document, &mut report);
+    report.finish()?;
+    folder.ok_or_else(|| Mistakes(vec![INCOMPLETE.to_owned()]))
+}
+
+/// Every way to no configuration has left a mistake, so this is never told.
+const INCOMPLETE: &str = "the configuration is incomplete";
 
 fn find(path: Option<&Path>, environment: &Environment) -> Option<PathBuf> {
     let named = path.map(Path::to_owned).or_else(|| environment.variable(keys::FILE_VARIABLE).map(PathBuf::from));

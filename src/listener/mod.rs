@@ -1,5 +1,5 @@
-//! The sockets of the clients' side: accept, permits, deadlines. Drives a [`Session`] and carries out what it says; the
-//! one caller of [`Spool::accept`].
+//! The sockets of the clients' side: accept, permits, deadlines. Drives a [`smtp::Session`] and carries out what it
+//! says; the one caller of [`Spool::accept`].
 //!
 //! It touches the network, the spool through its trait, and the clock. A connection that ends in a panic ends
 //! alone. Replies of one group leave in one write without delay; nothing is looked up before the greeting.

@@ -158,7 +158,10 @@ impl Endpoint {
         say(tcp, &format!("EHLO {}\r\n", self.hostname)).await?;
         expect(tcp, Stage::Ehlo, 250).await?;
         say(tcp, "STARTTLS\r\n").await?;
-        expect(tcp, Stage::Starttls, 220).await
+        match expect(tcp, Stage::Starttls, 220).await {
+            Err(Setback::Said(_, reply)) if reply.code() >= 500 => Err(Fault::NoStarttls(reply.to_string()).into()),
+            answer => answer,
+        }
     }
 }
 

@@ -283,6 +283,8 @@ pub enum Fault {
     Refused(String),
     #[error("TLS failed: {0}")]
     Tls(String),
+    #[error("the mail server does not offer STARTTLS: {0}")]
+    NoStarttls(String),
     #[error("no answer within {seconds} seconds ({stage})")]
     Timeout { stage: Stage, seconds: u64 },
     #[error("the mail server closed the connection ({stage}): {reason}")]
@@ -329,6 +331,10 @@ impl Fault {
             Fault::Tls(_) => {
                 "Port and TLS mode may be swapped (465 is TLS on connect, 587 is STARTTLS), or something on the way \
                  intercepts TLS; then name its root in `ca_file`. A wrong clock spoils every certificate too."
+            }
+            Fault::NoStarttls(_) => {
+                "Use port 465, which has TLS from the first byte; or look for a firewall or virus scanner on the way that \
+                 takes STARTTLS away."
             }
             Fault::Timeout { .. } => {
                 "If it stays, look for a firewall that holds connections up; large mail needs time."

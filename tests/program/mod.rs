@@ -1,0 +1,290 @@
+//! The real program under test: the binary in a process of its own, a stand-in for Gmail beside it, and old devices.
+//!
+//! Everything lives on loopback ports that were free and in temporary folders. Dropping a value ends its process and
+//! removes its folder, also where a test panics. Waiting is for conditions, each with a deadline.
+
+#![allow(dead_code, unused_imports, reason = "every test target uses a part of it")]
+#![allow(clippy::panic, reason = "this is how a test ends that cannot go on")]
+
+pub mod device;
+pub mod gmail;
+pub mod log;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::time::Instant;
+
+pub use device::Device;
+pub use gmail::Gmail;
+use log::Log;
+
+/// For everything that is to happen; each takes milliseconds on an idle machine.
+pub const DEADLINE: Duration = Duration::from_secs(30);
+/// From SIGTERM to the end.
+const STOP_DEADLINE: Duration = Duration::from_secs(8);
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_smarthost");
+
+/// A configuration with its spool, and the relay that runs under it, if one does.
+pub struct Relay {
+    running: Option<Running>,
+    variables: BTreeMap<String, String>,
+    folder: TempDir,
+}
+
+/// A process that said it is ready.
+struct Running {
+    child: Child,
+    log: Arc<Log>,
+    port: u16,
+}
+
+/// What a command came to.
+#[derive(Debug)]
+pub struct Said {
+    pub status: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Relay {
+    /// A relay that is not started yet: configured by variables alone, as in a container, and with an empty spool.
+    pub fn new(gmail: &Gmail) -> Relay {
+        let folder = tempfile::tempdir().expect("there is room for temporary files");
+        let ca_file = folder.path().join("ca.pem");
+        fs::write(&ca_file, gmail.ca_pem()).expect("the folder is ours");
+        let mut relay = Relay { running: None, variables: BTreeMap::new(), folder };
+        relay.set("GMAIL_USER", "me@gmail.com");
+        relay.set("GMAIL_APP_PASSWORD", gmail::APP_PASSWORD);
+        relay.set("GMAIL_HOST", "localhost");
+        relay.set("GMAIL_PORT", &gmail.ports().implicit.to_string());
+        relay.set("GMAIL_TLS", "implicit");
+        relay.set("GMAIL_CA_FILE", &ca_file.display().to_string());
+        relay.set("SMARTHOST_LISTEN", "localhost:0");
+        relay.set("SMARTHOST_SPOOL", &relay.spool().display().to_string());
+        relay.set("SMARTHOST_HOSTNAME", "relay.example.net");
+        relay.set("SMARTHOST_LOG", "json");
+        relay
+    }
+
+    /// The same, running.
+    pub fn start_new(gmail: &Gmail) -> Relay {
+        let mut relay = Relay::new(gmail);
+        relay.start();
+        relay
+    }
+
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.variables.insert(name.to_owned(), value.to_owned());
+    }
+
+    pub fn unset(&mut self, name: &str) {
+        self.variables.remove(name);
+    }
+
+    /// Writes a file into the folder that the program runs in; nobody else may read it.
+    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.folder.path().join(name);
+        fs::write(&path, text).expect("the folder is ours");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("the file is ours");
+        path
+    }
+
+    /// Writes `./relay.toml`, which the program finds by itself. Variables win over it.
+    pub fn write_config(&self, text: &str) {
+        self.write("relay.toml", text);
+    }
+
+    pub fn spool(&self) -> PathBuf {
+        self.folder.path().join("spool")
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// `smarthost run`; returns when it is ready.
+    pub fn start(&mut self) {
+        assert!(self.running.is_none(), "the relay is running already");
+        let mut child = self.program(&["run"]).stdout(Stdio::null()).spawn().expect("the program can be started");
+        let stderr = child.stderr.take().expect("it is piped");
+        let log = Arc::new(Log::default());
+        let running = self.running.insert(Running { child, log: Arc::clone(&log), port: 0 });
+        thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                log.add(line);
+            }
+            log.end();
+        });
+        let ready = running.log.wait_for("ready", 1).remove(0);
+        let addresses = ready["addresses"].as_str().expect("`ready` tells the addresses");
+        let first = addresses.split(", ").next().and_then(|address| address.rsplit(':').next());
+        running.port = first.and_then(|port| port.parse().ok()).expect("an address ends in its port");
+    }
+
+    /// Where clients connect.
+    pub fn port(&self) -> u16 {
+        self.running().port
+    }
+
+    pub fn process_id(&self) -> u32 {
+        self.running().child.id()
+    }
+
+    /// The log of the process that runs.
+    pub fn log(&self) -> &Log {
+        &self.running().log
+    }
+
+    fn running(&self) -> &Running {
+        self.running.as_ref().expect("the relay runs")
+    }
+
+    /// SIGTERM: it has to end in order and in time. Returns its whole log.
+    pub fn stop(&mut self) -> Arc<Log> {
+        self.stop_by("TERM")
+    }
+
+    /// The same by another signal.
+    pub fn stop_by(&mut self, signal: &str) -> Arc<Log> {
+        self.signal(signal);
+        let mut running = self.running.take().expect("the relay runs");
+        let status = running.wait(STOP_DEADLINE);
+        assert_eq!(status.code(), Some(0), "{status}; log:\n{}", running.log.text());
+        running.log.wait_for_end();
+        Arc::clone(&running.log)
+    }
+
+    /// SIGKILL: it ends without another instruction of its own.
+    pub fn kill(&mut self) {
+        let mut running = self.running.take().expect("the relay runs");
+        running.child.kill().expect("the process is ours");
+        assert_eq!(running.wait(STOP_DEADLINE).signal(), Some(9));
+    }
+
+    /// SIGHUP: it reads its configuration again.
+    pub fn hang_up(&self) {
+        self.signal("HUP");
+    }
+
+    fn signal(&self, name: &str) {
+        let id = self.process_id().to_string();
+        let status = Command::new("kill").args([&format!("-{name}"), &id]).status().expect("there is `kill`");
+        assert!(status.success(), "kill -{name} {id}: {status}");
+    }
+
+    /// Runs another command under the same configuration, as an operator would beside the relay: with the port
+    /// that it really has.
+    pub fn command(&self, arguments: &[&str]) -> Said {
+        let mut program = self.program(arguments);
+        if let Some(running) = &self.running
+            && self.variables.get("SMARTHOST_LISTEN").is_some_and(|address| address == "localhost:0")
+        {
+            program.env("SMARTHOST_LISTEN", format!("localhost:{}", running.port));
+        }
+        outcome_of(program)
+    }
+
+    /// The same for a command that must succeed; returns what it printed.
+    pub fn ask(&self, arguments: &[&str]) -> String {
+        let said = self.command(arguments);
+        assert_eq!(said.status, 0, "{arguments:?}: {said:?}");
+        said.stdout
+    }
+
+    /// The same for one that prints a JSON object a line.
+    pub fn ask_json(&self, arguments: &[&str]) -> Vec<Value> {
+        let text = self.ask(arguments);
+        text.lines().map(|line| serde_json::from_str(line).expect("each line is JSON")).collect()
+    }
+
+    /// Asks until the queue is so long.
+    pub fn wait_for_queue(&self, length: usize) -> Vec<Value> {
+        let began = Instant::now();
+        loop {
+            let queue = self.ask_json(&["queue", "list", "--json"]);
+            if queue.len() == length {
+                return queue;
+            }
+            assert!(began.elapsed() < DEADLINE, "the queue holds {queue:?}");
+            thread::sleep(LOOK_EVERY * 10);
+        }
+    }
+
+    fn program(&self, arguments: &[&str]) -> Command {
+        let mut program = Command::new(PROGRAM);
+        program.args(arguments).current_dir(self.folder.path()).env_clear().envs(&self.variables);
+        program.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        program
+    }
+}
+
+impl Running {
+    fn wait(&mut self, deadline: Duration) -> ExitStatus {
+        let began = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().expect("the process is ours") {
+                return status;
+            }
+            assert!(began.elapsed() < deadline, "it still runs after {deadline:?}; log:\n{}", self.log.text());
+            thread::sleep(LOOK_EVERY);
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Where it has ended already, both say so, and that is all right.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            eprintln!("log of the relay:\n{}", self.log.text());
+        }
+    }
+}
+
+/// Runs a program to its end, which must come in time.
+pub fn outcome_of(mut program: Command) -> Said {
+    let child = program.spawn().expect("the program can be started");
+    let id = child.id();
+    let (sender, ended) = channel();
+    thread::spawn(move || sender.send(child.wait_with_output()));
+    let Ok(output) = ended.recv_timeout(DEADLINE) else {
+        let _ = Command::new("kill").args(["-KILL", &id.to_string()]).status();
+        panic!("{program:?} does not end");
+    };
+    let output = output.expect("its output can be read");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Said { status: output.status.code().unwrap_or(-1), stdout: text(&output.stdout), stderr: text(&output.stderr) }
+}
+
+/// A port at which nobody answers for as long as this lives.
+pub struct ClosedPort(socket2::Socket);
+
+impl ClosedPort {
+    pub fn new() -> ClosedPort {
+        let socket =
+            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("there are sockets");
+        let any = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+        socket.bind(&any.into()).expect("there are free ports");
+        ClosedPort(socket)
+    }
+
+    pub fn number(&self) -> u16 {
+        let address = self.0.local_addr().expect("it is bound");
+        address.as_socket().expect("it has a port").port()
+    }
+}
