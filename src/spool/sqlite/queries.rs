@@ -352,11 +352,12 @@ pub fn show(db: &Connection, id: MessageId) -> Result<Option<Record>> {
 
 /// Carries out an order on what waits.
 pub fn order(db: &Connection, which: &Which, order: Order, now: Timestamp) -> Result<Vec<MessageId>> {
+    // A lease that has ended protects nothing; it is taken away, so that a late settlement of it changes nothing.
     let change = match order {
-        Order::Retry => "SET due = ?2 WHERE leased = 0",
+        Order::Retry => "SET due = ?2, leased = 0 WHERE (leased = 0 OR due <= ?2)",
         Order::Hold => "SET held = 1 WHERE ?2 = ?2 AND held = 0",
         Order::Release => "SET held = 0 WHERE ?2 = ?2 AND held = 1",
-        Order::Delete => "SET due = NULL WHERE ?2 = ?2 AND leased = 0",
+        Order::Delete => "SET due = NULL, leased = 0 WHERE (leased = 0 OR due <= ?2)",
     };
     let changed: Vec<MessageId> = db
         .prepare_cached(&format!("UPDATE message {change} AND {WANTED} RETURNING id"))?
