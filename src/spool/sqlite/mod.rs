@@ -228,11 +228,17 @@ impl Spool for SqliteSpool {
             Content::Uploaded(upload) => (Some(upload), None),
         };
         let id = upload.as_ref().map_or_else(|| self.numbers.next(submission.received), |upload| upload.id);
+        let pieces = upload.as_ref().map(|upload| upload.pieces);
         let release = self.releaser(submission.received);
         let listening = Arc::clone(&self.listening);
         let handed = self
             .writer
             .write(move |db| {
+                if let Some(pieces) = pieces
+                    && !queries::is_whole(db, id, pieces)?
+                {
+                    return Ok(None);
+                }
                 let listener = listening.take(&submission.account);
                 let lease_until = listener.is_some().then(|| submission.received + LEASE);
                 queries::add_message(db, id, &submission, size, lease_until)?;
@@ -240,11 +246,12 @@ impl Spool for SqliteSpool {
                     queries::add_piece(db, id, 0, bytes)?;
                 }
                 let message = rows::fresh_message(id, submission, size, small);
-                Ok(listener.map(|listener| {
+                Ok(Some(listener.map(|listener| {
                     (listener, Lease { message, generation: rows::FIRST_GENERATION, release: Some(release) })
-                }))
+                })))
             })
-            .await?;
+            .await?
+            .ok_or_else(|| AcceptError::Failed("pieces of the content are missing".to_owned()))?;
         if let Some(upload) = &mut upload {
             upload.abandon = None;
         }

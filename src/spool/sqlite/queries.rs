@@ -35,6 +35,12 @@ pub fn add_piece(db: &Connection, id: MessageId, index: u32, piece: &[u8]) -> Re
     Ok(())
 }
 
+/// Whether content is there in all its pieces: a daemon that starts meanwhile removes those of other processes.
+pub fn is_whole(db: &Connection, id: MessageId, pieces: u32) -> Result<bool> {
+    db.prepare_cached("SELECT count(*) = ?2 FROM content WHERE message = ?1")?
+        .query_row(params![id.number(), pieces], |row| row.get(0))
+}
+
 /// Removes content that was never accepted. Whoever gives an upload up may be mistaken about that.
 pub fn abandon(db: &Connection, id: MessageId) -> Result<()> {
     run(
