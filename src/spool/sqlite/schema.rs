@@ -6,6 +6,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 /// Says to `file(1)` and to us that a database is ours: "SMTH".
@@ -134,10 +135,13 @@ pub fn open_writer(folder: &Path, check: bool) -> Result<Connection, OpenError> 
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(&path, flags).map_err(failed)?;
     db.busy_timeout(BUSY).map_err(failed)?;
+    // A database that is refused must stay as it is, and closing it would move its log into it.
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true).map_err(failed)?;
     let version = known_version(&db, &path)?;
     if check && version > 0 {
         quick_check(&db, &path)?;
     }
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false).map_err(failed)?;
     prepare(&db, version).map_err(failed)?;
     sync_folder(folder).map_err(|reason| OpenError::Folder { path: folder.to_owned(), reason })?;
     Ok(db)
