@@ -4,7 +4,7 @@
 //! of the three together; the relay's own processor time is read from `/proc`. Each figure is the median of a few
 //! runs, each on a new spool.
 
-#![expect(clippy::cast_precision_loss, clippy::print_stdout, reason = "figures are printed, and rounded anyway")]
+#![expect(clippy::cast_precision_loss, reason = "figures are printed, and rounded anyway")]
 
 use std::io::{BufRead, BufReader as StdBufReader};
 use std::net::SocketAddr;

@@ -6,6 +6,16 @@
 //! settings, [`daemon`] joins the parts, [`cli`] is what people type. [`standin`] plays Gmail for the demonstration
 //! and the tests; [`clock`] is the one place that knows the time.
 
+// No panic can be reached from input. Tests may stop where they cannot go on; these are for the program alone.
+#![warn(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::todo,
+    clippy::dbg_macro,
+    clippy::print_stdout,
+    clippy::print_stderr
+)]
+
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -126,7 +126,9 @@ impl Client {
 
     /// Sends a message; the code is that after the final dot, or an earlier refusal.
     fn send(&mut self, to: &str, bytes: usize) -> Option<u16> {
-        for (command, expected) in [("MAIL FROM:<ups@example.org>", 250), (&format!("RCPT TO:<{to}>"), 250), ("DATA", 354)] {
+        for (command, expected) in
+            [("MAIL FROM:<ups@example.org>", 250), (&format!("RCPT TO:<{to}>"), 250), ("DATA", 354)]
+        {
             let code = self.say(command)?;
             if code != expected {
                 return Some(code);
@@ -180,7 +182,9 @@ fn what_was_acknowledged_survives_kill_9() {
             relay.wait_for("accepted");
         }
         relay.kill();
-        clients.into_iter().for_each(|client| client.join().unwrap());
+        for client in clients {
+            client.join().unwrap();
+        }
         let (kept, promised) = (queue(&spool), acknowledged.lock().unwrap().clone());
         let lost: Vec<_> = promised.difference(&kept).collect();
         assert!(lost.is_empty(), "round {round}: acknowledged and lost: {lost:?}");

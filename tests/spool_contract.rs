@@ -11,8 +11,8 @@ use sample::*;
 use smarthost::mail::{MessageId, Recipient, ReversePath};
 use smarthost::spool::sqlite::SqliteSpool;
 use smarthost::spool::{
-    AcceptError, Backlog, Claim, Content, Filter, LEASE, Next, Order, Settlement, Spool, SpoolError, State, TroubleNote,
-    Which,
+    AcceptError, Backlog, Claim, Content, Filter, LEASE, Next, Order, Settlement, Spool, SpoolError, State,
+    TroubleNote, Which,
 };
 
 /// How a store is opened: as the daemon does, and beside it, as the queue commands do.
@@ -408,7 +408,7 @@ contract! {
 
     mail_grows_older_only_while_it_waits(opened) {
         let spool = opened.spool();
-        let minute = Duration::from_secs(60);
+        let minute = Duration::from_mins(1);
         spool.grow_older("home", minute).await.unwrap();
         accept(spool, &["a@example.com"], at(0)).await;
         spool.grow_older("home", minute).await.unwrap();
@@ -429,7 +429,7 @@ contract! {
 
     mail_of_accounts_that_are_gone_goes_to_the_heir_without_having_aged(opened) {
         let spool = opened.spool();
-        let minute = Duration::from_secs(60);
+        let minute = Duration::from_mins(1);
         let mut orphan = submission(&["a@example.com"], at(0));
         orphan.account = "old".to_owned();
         let id = spool.accept(orphan, small()).await.unwrap().id();
@@ -497,4 +497,3 @@ contract! {
         assert_eq!(claim(opened.spool(), at(9)).await.message.patience_ms, 5000, "the clock is not touched by it");
     }
 }
-

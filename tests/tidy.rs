@@ -1,8 +1,6 @@
 //! Keeps the house in order: who may import whom, what a pure part may name, how long things may become, and under
 //! which licences we build. Every message says what to do instead.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on stops")]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -34,16 +34,16 @@ fn an_upload_that_ends_halfway_leaves_nothing_behind() {
     let gmail = Gmail::start();
     let mut relay = Relay::start_new(&gmail);
     let half = "A line of a scan that is far from its end.\r\n".repeat(20_000);
-    let begin = |relay: &Relay| {
+    let upload_half = |relay: &Relay| {
         let mut device = Device::connect(relay.port());
         device.begin("printer@nas.local", &["you@example.com"]);
         device.write(half.as_bytes());
         device
     };
     // The relay dies with pieces in its spool.
-    let device = begin(&relay);
-    let since = tokio::time::Instant::now();
-    while stored_pieces(&relay) == 0 && since.elapsed() < DEADLINE {
+    let device = upload_half(&relay);
+    let began = tokio::time::Instant::now();
+    while stored_pieces(&relay) == 0 && began.elapsed() < DEADLINE {
         std::thread::yield_now();
     }
     relay.kill();
@@ -51,7 +51,7 @@ fn an_upload_that_ends_halfway_leaves_nothing_behind() {
     drop(device);
     // The device goes away.
     relay.start();
-    drop(begin(&relay));
+    drop(upload_half(&relay));
     device::send_one(relay.port(), "whole", &["you@example.com"]);
     relay.log().wait_for("delivered", 1);
     relay.stop();
