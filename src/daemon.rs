@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
@@ -68,11 +68,13 @@ impl std::fmt::Debug for Daemon {
     }
 }
 
-/// The deliveries under one configuration. Those under the next one begin when these have ended, so that there are
-/// never more connections than allowed.
+/// The deliveries. Those of the configuration before may still have an attempt under way.
 struct Deliveries {
+    /// Ends the newest ones.
     stop: watch::Sender<bool>,
-    ended: JoinHandle<()>,
+    /// One for each connection that is allowed.
+    lines: Arc<Semaphore>,
+    tasks: JoinSet<()>,
 }
 
 impl Daemon {
@@ -92,7 +94,7 @@ impl Daemon {
         let service = Arc::new(Service::new(Arc::clone(&spool) as Arc<dyn Spool>, session_settings));
         let addresses: Vec<SocketAddr> = bound.iter().map(|bound| bound.address).collect();
         let mut daemon = Daemon {
-            delivery: Deliveries::start(&spool, &config, trust, None).await,
+            delivery: Deliveries::start(&spool, &config, trust).await,
             pruning: tokio::spawn(prune(Arc::clone(&spool))),
             spool,
             addresses,
@@ -126,7 +128,7 @@ impl Daemon {
                 allow.send_replace(settings.allow.clone());
             }
         }
-        self.delivery.replace(&self.spool, &config, trust).await;
+        self.delivery.replace(&self.spool, &self.config, &config, trust).await;
         let changes = match fixed.as_slice() {
             [] => "everything is in force".to_owned(),
             fixed => format!("in force, except for {}, which needs a restart", fixed.join(" and ")),
@@ -149,11 +151,10 @@ impl Daemon {
         self.pruning.abort();
         let orderly = async {
             while self.listeners.join_next().await.is_some() {}
-            let _ = (&mut self.delivery.ended).await;
+            while self.delivery.tasks.join_next().await.is_some() {}
         };
         if timeout(GRACE, orderly).await.is_err() {
-            self.delivery.ended.abort();
-            let _ = (&mut self.delivery.ended).await;
+            self.delivery.tasks.shutdown().await;
             self.listeners.shutdown().await;
         }
         let _ = self.pruning.await;
@@ -164,32 +165,38 @@ impl Daemon {
 }
 
 impl Deliveries {
-    async fn start(
-        spool: &Arc<SqliteSpool>,
-        config: &Config,
-        trust: Trust,
-        before: Option<JoinHandle<()>>,
-    ) -> Deliveries {
+    async fn start(spool: &Arc<SqliteSpool>, config: &Config, trust: Trust) -> Deliveries {
+        let lines = Arc::new(Semaphore::new(config.account.connections));
+        let mut deliveries = Deliveries { stop: watch::channel(false).0, lines, tasks: JoinSet::new() };
+        deliveries.begin(spool, config, trust).await;
+        deliveries
+    }
+
+    async fn begin(&mut self, spool: &Arc<SqliteSpool>, config: &Config, trust: Trust) {
         make_due(spool.as_ref(), &config.account.name).await;
         let spool = Arc::clone(spool) as Arc<dyn Spool>;
         let delivery = Arc::new(Delivery::new(spool, delivery_settings(config)));
         let endpoint = endpoint(config, trust);
         let credentials = credentials(config);
         let make_upstream = move || Box::new(Gmail::new(endpoint.clone(), credentials.clone())) as Box<dyn Upstream>;
-        let (stop, stopped) = watch::channel(false);
-        let ended = tokio::spawn(async move {
-            if let Some(before) = before {
-                let _ = before.await;
-            }
-            delivery.run(make_upstream, now, stopped).await;
-        });
-        Deliveries { stop, ended }
+        self.tasks.spawn(delivery.run(make_upstream, now, Arc::clone(&self.lines), self.stop.subscribe()));
     }
 
-    async fn replace(&mut self, spool: &Arc<SqliteSpool>, config: &Config, trust: Trust) {
+    /// Goes on under another configuration, once an attempt that is under way has left its line.
+    async fn replace(&mut self, spool: &Arc<SqliteSpool>, old: &Config, new: &Config, trust: Trust) {
         self.stop.send_replace(true);
-        let before = std::mem::replace(&mut self.ended, tokio::spawn(async {}));
-        *self = Deliveries::start(spool, config, trust, Some(before)).await;
+        self.stop = watch::channel(false).0;
+        let (before, after) = (old.account.connections, new.account.connections);
+        self.lines.add_permits(after.saturating_sub(before));
+        if let Ok(fewer) = u32::try_from(before.saturating_sub(after)) {
+            let lines = Arc::clone(&self.lines);
+            self.tasks.spawn(async move {
+                if let Ok(permits) = lines.acquire_many_owned(fewer).await {
+                    permits.forget();
+                }
+            });
+        }
+        self.begin(spool, new, trust).await;
     }
 }
 
@@ -222,6 +229,7 @@ fn delivery_settings(config: &Config) -> delivery::Settings {
         account: account.name.clone(),
         address: account.user.clone(),
         connections: account.connections,
+        daily_limit: account.daily_limit,
         patience: config.retry,
         pauses: delivery::account::Pauses { first: config.retry.first, longest: config.retry.longest },
         policy: config.policy.clone(),

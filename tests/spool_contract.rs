@@ -175,34 +175,34 @@ contract! {
         assert_eq!(nothing_until(opened.spool(), at(0)).await, None);
         accept(opened.spool(), &["a@example.com"], at(50)).await;
         assert_eq!(nothing_until(opened.spool(), at(49)).await, Some(at(50)));
-        let lease = claim(opened.spool(), at(50)).await;
+        let mut lease = claim(opened.spool(), at(50)).await;
         let settlement = settlement(at(51), vec![(0, deferred())], Next::RetryAt(at(80)));
-        opened.spool().settle(lease, settlement).await.unwrap();
+        opened.spool().settle(&mut lease, &settlement).await.unwrap();
         assert_eq!(nothing_until(opened.spool(), at(79)).await, Some(at(80)));
         assert_eq!(claim(opened.spool(), at(80)).await.message.attempts, 1);
     }
 
     an_expired_lease_is_claimed_again_and_its_settlement_changes_nothing(opened) {
         let id = accept(opened.spool(), &["a@example.com"], at(0)).await;
-        let late = claim(opened.spool(), at(0)).await;
-        let newer = claim(opened.spool(), at(0) + LEASE).await;
+        let mut late = claim(opened.spool(), at(0)).await;
+        let mut newer = claim(opened.spool(), at(0) + LEASE).await;
         let before = opened.spool().show(id).await.unwrap();
         let with_notice = Settlement {
             notice: Some(notice("ups@example.org", at(9))),
             ..settlement(at(9), vec![(0, refused())], Next::Done)
         };
-        assert_eq!(opened.spool().settle(late, with_notice).await, Err(SpoolError::LeaseLost(id)));
+        assert_eq!(opened.spool().settle(&mut late, &with_notice).await, Err(SpoolError::LeaseLost(id)));
         assert_eq!(opened.spool().show(id).await.unwrap(), before);
         assert_eq!(ids(&list(opened.spool()).await), [id]);
-        opened.spool().settle(newer, settlement(at(10), vec![(0, delivered())], Next::Done)).await.unwrap();
+        opened.spool().settle(&mut newer, &settlement(at(10), vec![(0, delivered())], Next::Done)).await.unwrap();
         assert_eq!(list(opened.spool()).await, []);
     }
 
     a_lease_that_ended_but_is_still_the_newest_settles(opened) {
         accept(opened.spool(), &["a@example.com"], at(0)).await;
-        let lease = claim(opened.spool(), at(0)).await;
+        let mut lease = claim(opened.spool(), at(0)).await;
         let late = at(1) + LEASE;
-        opened.spool().settle(lease, settlement(late, vec![(0, delivered())], Next::Done)).await.unwrap();
+        opened.spool().settle(&mut lease, &settlement(late, vec![(0, delivered())], Next::Done)).await.unwrap();
         assert_eq!(list(opened.spool()).await, []);
     }
 
@@ -224,24 +224,24 @@ contract! {
 
     a_lease_of_a_process_that_died_is_due_when_the_store_is_opened(opened) {
         let id = accept(opened.spool(), &["a@example.com"], at(0)).await;
-        let lease = claim(opened.spool(), at(0)).await;
+        let mut lease = claim(opened.spool(), at(0)).await;
         opened.reopen();
         let again = claim(opened.spool(), at(1)).await;
         assert_eq!(again.message.id, id);
         let late = settlement(at(2), vec![(0, refused())], Next::Done);
-        assert_eq!(opened.spool().settle(lease, late).await, Err(SpoolError::LeaseLost(id)));
+        assert_eq!(opened.spool().settle(&mut lease, &late).await, Err(SpoolError::LeaseLost(id)));
     }
 
     who_listens_gets_the_message_straight_and_leased(opened) {
         let handed = opened.spool().listen("home");
         let elsewhere = opened.spool().listen("work");
         let id = accept(opened.spool(), &["a@example.com"], at(0)).await;
-        let lease = handed.await.unwrap();
+        let mut lease = handed.await.unwrap();
         assert_eq!(lease.message.id, id);
         assert_eq!(lease.message.content.as_deref(), Some(b"Subject: x\r\n\r\nBattery low\r\n".as_slice()));
         assert_eq!(nothing_until(opened.spool(), at(1)).await, Some(at(0) + LEASE));
         assert_eq!(list(opened.spool()).await[0].state, State::Sending);
-        opened.spool().settle(lease, settlement(at(1), vec![(0, delivered())], Next::Done)).await.unwrap();
+        opened.spool().settle(&mut lease, &settlement(at(1), vec![(0, delivered())], Next::Done)).await.unwrap();
         assert_eq!(list(opened.spool()).await, []);
         drop(elsewhere);
     }
@@ -259,19 +259,19 @@ contract! {
 
     a_settlement_is_stored_whole_with_its_notice(opened) {
         let id = accept(opened.spool(), &["a@example.com", "b@example.com", "c@example.com"], at(0)).await;
-        let lease = claim(opened.spool(), at(1)).await;
+        let mut lease = claim(opened.spool(), at(1)).await;
         let outcomes = vec![(0, delivered()), (1, refused()), (2, deferred())];
         let report = notice("ups@example.org", at(2));
         let mixed =
             Settlement { notice: Some(report.clone()), ..settlement(at(2), outcomes, Next::RetryAt(at(60))) };
-        opened.spool().settle(lease, mixed).await.unwrap();
+        opened.spool().settle(&mut lease, &mixed).await.unwrap();
         opened.reopen();
         let record = opened.spool().show(id).await.unwrap().unwrap();
         let past: Vec<_> = record.past.iter().map(|past| (past.outcome.as_str(), past.reply.as_str())).collect();
         assert_eq!(past, [("delivered", "250 OK"), ("refused", "550 No such user"), ("deferred", "451 Try later")]);
         assert!(record.past.iter().all(|past| (past.attempts, past.delay_ms) == (1, 2000)));
         let queued = record.queued.unwrap();
-        assert_eq!((queued.attempts, queued.next_try, queued.to.len()), (1, at(60), 1));
+        assert_eq!((queued.attempts, queued.next_try, queued.to.len()), (1, Some(at(60)), 1));
         assert_eq!(queued.last_reply.as_deref(), Some("451 Try later"));
         let told = claim(opened.spool(), at(2)).await;
         assert_eq!((&told.message.submission, told.message.owed.len()), (&report.0, 1));
@@ -281,8 +281,8 @@ contract! {
 
     content_goes_when_nobody_is_owed_the_message(opened) {
         let id = accept(opened.spool(), &["a@example.com"], at(0)).await;
-        let lease = claim(opened.spool(), at(0)).await;
-        opened.spool().settle(lease, settlement(at(1), vec![(0, delivered())], Next::Done)).await.unwrap();
+        let mut lease = claim(opened.spool(), at(0)).await;
+        opened.spool().settle(&mut lease, &settlement(at(1), vec![(0, delivered())], Next::Done)).await.unwrap();
         assert_eq!(opened.spool().piece(id, 0).await, Ok(None));
         assert_eq!(opened.spool().show(id).await.unwrap().unwrap().queued, None);
         assert_eq!(nothing_until(opened.spool(), at(9)).await, None);
@@ -290,9 +290,9 @@ contract! {
 
     an_attempt_that_does_not_count_is_not_counted(opened) {
         accept(opened.spool(), &["a@example.com"], at(0)).await;
-        let lease = claim(opened.spool(), at(0)).await;
+        let mut lease = claim(opened.spool(), at(0)).await;
         let stale = settlement(at(1), Vec::new(), Next::RetryAt(at(1)));
-        opened.spool().settle(lease, Settlement { counted: false, ..stale }).await.unwrap();
+        opened.spool().settle(&mut lease, &Settlement { counted: false, ..stale }).await.unwrap();
         let again = claim(opened.spool(), at(1)).await;
         assert_eq!((again.message.attempts, again.message.owed.len()), (0, 1));
     }
@@ -306,10 +306,10 @@ contract! {
         assert_eq!(order(Which::All, Order::Release, at(2)).await, [a]);
         order(only(a), Order::Hold, at(2)).await;
         assert_eq!(list(spool).await[0].state, State::Held);
-        let lease = claim(spool, at(3)).await;
+        let mut lease = claim(spool, at(3)).await;
         assert_eq!(lease.message.id, b, "what is held is not claimed");
         let later = settlement(at(3), vec![(0, deferred())], Next::RetryAt(at(900)));
-        spool.settle(lease, later).await.unwrap();
+        spool.settle(&mut lease, &later).await.unwrap();
         assert_eq!(order(only(b), Order::Retry, at(4)).await, [b]);
         assert_eq!(claim(spool, at(4)).await.message.id, b);
         assert_eq!(order(Which::All, Order::Delete, at(5)).await.len(), 2);
@@ -325,12 +325,12 @@ contract! {
     what_is_being_delivered_can_be_held_but_neither_retried_nor_deleted(opened) {
         let spool = opened.spool();
         let id = accept(spool, &["a@example.com"], at(0)).await;
-        let lease = claim(spool, at(0)).await;
+        let mut lease = claim(spool, at(0)).await;
         for order in [Order::Retry, Order::Delete] {
             assert_eq!(spool.order(&Which::All, order, at(1)).await.unwrap(), [], "{order:?}");
         }
         assert_eq!(spool.order(&only(id), Order::Hold, at(1)).await.unwrap(), [id]);
-        spool.settle(lease, settlement(at(2), vec![(0, deferred())], Next::RetryAt(at(3)))).await.unwrap();
+        spool.settle(&mut lease, &settlement(at(2), vec![(0, deferred())], Next::RetryAt(at(3)))).await.unwrap();
         assert_eq!(nothing_until(spool, at(9)).await, None, "the order holds after the attempt");
         assert_eq!(list(spool).await[0].state, State::Held);
     }
@@ -338,10 +338,10 @@ contract! {
     a_lease_that_has_ended_protects_nothing(opened) {
         let spool = opened.spool();
         let id = accept(spool, &["a@example.com"], at(0)).await;
-        let late = claim(spool, at(0)).await;
+        let mut late = claim(spool, at(0)).await;
         assert_eq!(spool.order(&Which::All, Order::Delete, at(0) + LEASE).await.unwrap(), [id]);
         let settlement = settlement(at(9), vec![(0, deferred())], Next::RetryAt(at(10)));
-        assert_eq!(spool.settle(late, settlement).await, Err(SpoolError::LeaseLost(id)));
+        assert_eq!(spool.settle(&mut late, &settlement).await, Err(SpoolError::LeaseLost(id)));
         assert_eq!((list(spool).await, nothing_until(spool, at(99)).await), (vec![], None));
     }
 
@@ -367,9 +367,9 @@ contract! {
             one.envelope.recipients[0].original = Some(address(&format!("alias{place}@localhost")));
             one.client.helo = format!("Printer{place}");
             spool.accept(one, small()).await.unwrap();
-            let lease = claim(spool, at(place)).await;
+            let mut lease = claim(spool, at(place)).await;
             let next = if outcome.is_final() { Next::Done } else { Next::RetryAt(at(1000)) };
-            spool.settle(lease, settlement(at(10 + place), vec![(0, outcome)], next)).await.unwrap();
+            spool.settle(&mut lease, &settlement(at(10 + place), vec![(0, outcome)], next)).await.unwrap();
         }
         let found = async |filter: Filter| -> Vec<String> {
             history(spool, filter).await.into_iter().map(|past| past.outcome).collect()
@@ -394,9 +394,9 @@ contract! {
         let mut messages = Vec::new();
         for (second, outcome) in [(0, delivered()), (1, deferred()), (2, delivered())] {
             messages.push(accept(spool, &["a@example.com"], at(second)).await);
-            let lease = claim(spool, at(second)).await;
+            let mut lease = claim(spool, at(second)).await;
             let next = if outcome.is_final() { Next::Done } else { Next::RetryAt(at(1000)) };
-            spool.settle(lease, settlement(at(second), vec![(0, outcome)], next)).await.unwrap();
+            spool.settle(&mut lease, &settlement(at(second), vec![(0, outcome)], next)).await.unwrap();
         }
         assert_eq!(spool.prune(at(2)).await, Ok(1));
         assert_eq!(spool.show(messages[0]).await, Ok(None));
@@ -417,8 +417,8 @@ contract! {
         spool.grow_older("home", minute / 2).await.unwrap();
         let (first, second) = (claim(spool, at(1)).await, claim(spool, at(1)).await);
         assert_eq!((first.message.patience_ms, second.message.patience_ms), (90_000, 30_000));
-        for lease in [first, second] {
-            spool.settle(lease, settlement(at(2), vec![(0, delivered())], Next::Done)).await.unwrap();
+        for mut lease in [first, second] {
+            spool.settle(&mut lease, &settlement(at(2), vec![(0, delivered())], Next::Done)).await.unwrap();
         }
         let held = accept(spool, &["c@example.com"], at(3)).await;
         spool.order(&only(held), Order::Hold, at(3)).await.unwrap();
@@ -466,9 +466,9 @@ contract! {
         let day = 24 * 3600;
         for (second, outcome) in [(0, delivered()), (day, delivered()), (day + 1, refused()), (day + 2, deferred())] {
             accept(spool, &["a@example.com"], at(second)).await;
-            let lease = claim(spool, at(second)).await;
+            let mut lease = claim(spool, at(second)).await;
             let next = if outcome.is_final() { Next::Done } else { Next::RetryAt(at(9 * day)) };
-            spool.settle(lease, settlement(at(second), vec![(0, outcome)], next)).await.unwrap();
+            spool.settle(&mut lease, &settlement(at(second), vec![(0, outcome)], next)).await.unwrap();
         }
         let held = accept(spool, &["b@example.com"], at(day + 3)).await;
         spool.order(&only(held), Order::Hold, at(day + 3)).await.unwrap();

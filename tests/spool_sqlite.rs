@@ -230,18 +230,22 @@ async fn a_settlement_is_stored_whole_or_not_at_all() {
     let spool = open(folder.path());
     fail_on_boom(folder.path());
     let id = accept(&spool, &["a@example.com", "b@example.com"], at(0)).await;
-    let lease = claim(&spool, at(0)).await;
+    let mut lease = claim(&spool, at(0)).await;
     let before = spool.show(id).await.unwrap();
     let (submission, _) = notice("ups@example.org", at(1));
     let report = Some((submission, Bytes::from_static(b"boom")));
     let outcomes = vec![(0, delivered()), (1, refused())];
     let failing = Settlement { notice: report, ..settlement(at(1), outcomes, Next::Done) };
-    assert!(matches!(spool.settle(lease, failing).await, Err(SpoolError::Failed(_))));
+    assert!(matches!(spool.settle(&mut lease, &failing).await, Err(SpoolError::Failed(_))));
     let after = spool.show(id).await.unwrap();
     assert_eq!(after.as_ref().unwrap().past, []);
     assert_eq!(after.unwrap().queued.unwrap().to, before.unwrap().queued.unwrap().to);
     assert_eq!(history(&spool, Filter::default()).await, []);
     assert_eq!(content(&spool, id).await.len(), 27);
+    // Nothing is lost by it: the same can be offered again.
+    let mended = settlement(at(2), vec![(0, delivered()), (1, refused())], Next::Done);
+    spool.settle(&mut lease, &mended).await.unwrap();
+    assert_eq!(list(&spool).await, []);
     spool.close();
 }
 

@@ -14,7 +14,7 @@ use crate::daemon;
 use crate::delivery::outgoing::Repaired;
 use crate::mail::{Message, MessageId};
 use crate::spool::sqlite::SqliteSpool;
-use crate::spool::{Order, Past, Queued, Record, Spool, Which};
+use crate::spool::{Order, Past, Queued, Record, Spool, State, Which};
 use crate::upstream::Outgoing as _;
 
 #[derive(Debug, Subcommand)]
@@ -83,10 +83,12 @@ async fn list(spool: &SqliteSpool, json: bool) -> Result<(), Failure> {
     let rows: Vec<_> = queued
         .iter()
         .map(|message| {
-            let next_try = match table::seconds(now, message.next_try) {
-                _ if message.state.word() != "waiting" => message.state.word().to_owned(),
-                seconds if seconds <= 0 => "now".to_owned(),
-                seconds => format!("in {}", table::duration(seconds)),
+            let next_try = match message.next_try.map(|time| table::seconds(now, time)) {
+                Some(seconds) if message.state == State::Waiting && seconds > 0 => {
+                    format!("in {}", table::duration(seconds))
+                }
+                Some(_) if message.state == State::Waiting => "now".to_owned(),
+                _ => message.state.word().to_owned(),
             };
             vec![
                 message.id.to_string(),
@@ -120,7 +122,7 @@ fn queued_json(message: &Queued) -> serde_json::Value {
         "from": message.from.to_string(),
         "to": addresses(message),
         "attempts": message.attempts,
-        "next_try": message.next_try.to_string(),
+        "next_try": message.next_try.map(|time| time.to_string()),
         "state": message.state.word(),
         "last_reply": message.last_reply,
         "client": message.client.to_string(),
@@ -151,7 +153,10 @@ async fn show(spool: &SqliteSpool, id: MessageId, json: bool) -> Result<(), Fail
         writeln!(out, "To        {}{asked}{}", recipient.address, if owed { "" } else { " (settled)" })?;
     }
     match &record.queued {
-        Some(queued) => writeln!(out, "State     {}, next try {}", queued.state.word(), table::time(queued.next_try))?,
+        Some(Queued { state: State::Waiting, next_try: Some(time), .. }) => {
+            writeln!(out, "State     waiting, next try {}", table::time(*time))?;
+        }
+        Some(queued) => writeln!(out, "State     {}", queued.state.word())?,
         None => writeln!(out, "State     settled; nobody is owed it any more")?,
     }
     for past in &record.past {
@@ -181,7 +186,7 @@ fn record_json(id: MessageId, record: &Record) -> serde_json::Value {
         "to": recipients,
         "owed": record.queued.as_ref().map(addresses).unwrap_or_default(),
         "attempts": record.queued.as_ref().map(|queued| queued.attempts),
-        "next_try": record.queued.as_ref().map(|queued| queued.next_try.to_string()),
+        "next_try": record.queued.as_ref().and_then(|queued| queued.next_try).map(|time| time.to_string()),
         "state": record.queued.as_ref().map_or("settled", |queued| queued.state.word()),
         "client": submission.client.to_string(),
         "history": record.past.iter().map(past_json).collect::<Vec<_>>(),
@@ -271,7 +276,8 @@ async fn why_untouched(spool: &SqliteSpool, id: MessageId, order: Order) -> Resu
     Ok(match spool.show(id).await?.map(|record| record.queued) {
         None => "is not in the spool",
         Some(None) => "is settled already; nobody is owed it any more",
-        Some(Some(_)) => match order {
+        Some(Some(queued)) => match order {
+            Order::Retry if queued.state == State::Held => "is held; release it first",
             Order::Hold => "is held already",
             Order::Release => "is not held",
             Order::Retry | Order::Delete => "is being sent at this moment; try again when that has ended",

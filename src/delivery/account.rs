@@ -76,7 +76,7 @@ impl Account {
                 (probes + u32::from(probing), known.word() == trouble.word() && known.reason == trouble.reason)
             }
         };
-        let next_probe = now + pauses.pause(trouble, probes);
+        let next_probe = trouble.until.unwrap_or_else(|| now + pauses.pause(trouble, probes));
         *self = Account::Troubled { trouble: trouble.clone(), tried: now, probes, next_probe, probing: false };
         !same
     }

@@ -40,9 +40,13 @@ impl Ledger {
         places
     }
 
-    /// Says what became of `places` that were taken: so many recipients were sent to.
-    pub fn settle(&mut self, now: Timestamp, places: u32, sent: u32) {
+    /// Gives back places that were taken, whatever became of them.
+    pub fn give_back(&mut self, places: u32) {
         self.taken = self.taken.saturating_sub(places);
+    }
+
+    /// Enters recipients who were sent to.
+    pub fn enter(&mut self, now: Timestamp, sent: u32) {
         match self.sent.back_mut() {
             // A clock that was set back must not put the order wrong.
             Some((last, count)) if *last >= minute(now) => *count += sent,
@@ -85,7 +89,8 @@ mod tests {
         let mut ledger = Ledger::new(10, &[(at(0), 3), (at(5), 4)]);
         assert_eq!(ledger.take(at(10), 5), 3);
         assert_eq!(ledger.left(at(10)), 0);
-        ledger.settle(at(10), 3, 3);
+        ledger.give_back(3);
+        ledger.enter(at(10), 3);
         assert_eq!(ledger.next_free(), Some(at(MINUTES + 1)));
         assert_eq!(ledger.left(at(MINUTES)), 0);
         assert_eq!(ledger.left(at(MINUTES + 1)), 3);
@@ -100,14 +105,14 @@ mod tests {
         assert_eq!(ledger.take(at(0), 1), 1);
         assert_eq!(ledger.take(at(0), 5), 1, "another delivery gets only what is left");
         assert_eq!(ledger.take(at(0), 1), 0);
-        ledger.settle(at(0), 1, 0);
+        ledger.give_back(1);
         assert_eq!(ledger.left(at(0)), 1);
     }
 
     #[test]
     fn a_clock_set_back_frees_nothing_early() {
         let mut ledger = Ledger::new(5, &[(at(1000), 2)]);
-        ledger.settle(at(10), 0, 3);
+        ledger.enter(at(10), 3);
         assert_eq!(ledger.left(at(10)), 0);
         assert_eq!(ledger.left(at(1000 + MINUTES)), 0);
         assert_eq!(ledger.left(at(1001 + MINUTES)), 5);

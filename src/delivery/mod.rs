@@ -6,6 +6,7 @@
 //! message. A panic ends one attempt; the message is tried again later.
 
 pub mod account;
+pub mod ledger;
 pub mod notice;
 pub mod outgoing;
 pub mod repair;
@@ -15,14 +16,16 @@ mod work;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use crate::event::{self, Event};
 use crate::mail::{Address, Message, Outcome, Recipient, ReversePath, Timestamp, Why, header};
 use crate::policy::Policy;
 use crate::spool::{Lease, Next, Settlement, Spool, TroubleNote};
-use crate::upstream::{Consignment, Dispatch, Trouble, Upstream};
+use crate::upstream::{Consignment, Dispatch, Trouble, TroubleKind, Upstream};
 use account::{Account, Pauses};
+use ledger::Ledger;
 use notice::Reporter;
 use outgoing::Repaired;
 use schedule::Patience;
@@ -36,6 +39,8 @@ pub struct Settings {
     pub address: Address,
     /// Deliveries at the same time, each over a connection of its own.
     pub connections: usize,
+    /// Recipients in any 24 hours; what is over waits.
+    pub daily_limit: u32,
     pub patience: Patience,
     pub pauses: Pauses,
     pub policy: Policy,
@@ -47,6 +52,20 @@ pub struct Delivery {
     spool: Arc<dyn Spool>,
     settings: Settings,
     account: Mutex<Account>,
+    /// Read from the history when it is first needed.
+    ledger: OnceCell<Mutex<Ledger>>,
+}
+
+/// Places in the ledger that one attempt has taken; given back when dropped.
+struct Places<'a> {
+    ledger: &'a Mutex<Ledger>,
+    count: u32,
+}
+
+impl Drop for Places<'_> {
+    fn drop(&mut self) {
+        lock(self.ledger).give_back(self.count);
+    }
 }
 
 impl std::fmt::Debug for Delivery {
@@ -59,21 +78,23 @@ impl Delivery {
     /// The deliveries of one account, of which none runs yet.
     #[must_use]
     pub fn new(spool: Arc<dyn Spool>, settings: Settings) -> Delivery {
-        Delivery { spool, settings, account: Mutex::new(Account::Working) }
+        Delivery { spool, settings, account: Mutex::new(Account::Working), ledger: OnceCell::new() }
     }
 
     /// One attempt: repair, deliver, judge, settle.
-    pub async fn attempt(&self, lease: Lease, upstream: &mut dyn Upstream, started: Timestamp) {
+    pub async fn attempt(&self, mut lease: Lease, upstream: &mut dyn Upstream, started: Timestamp) {
         let clock = Instant::now();
         let message = lease.message.clone();
-        let dispatch = self.dispatch(&message, upstream).await;
+        let places = self.take_places(&message, started).await;
+        let dispatch = self.dispatch(&message, places.count, upstream).await;
         let at = started + clock.elapsed();
+        let sent = dispatch.outcomes.iter().filter(|(_, outcome)| matches!(outcome, Outcome::Delivered(_)));
+        lock(places.ledger).enter(at, u32::try_from(sent.count()).unwrap_or(u32::MAX));
+        drop(places);
         self.note_trouble(dispatch.trouble.as_ref(), at).await;
         let settlement = self.conclude(&message, dispatch, at).await;
-        let outcomes = settlement.outcomes.clone();
-        let next = settlement.next;
-        match self.spool.settle(lease, settlement).await {
-            Ok(()) => self.log_outcomes(&message, &outcomes, next, at),
+        match self.spool.settle(&mut lease, &settlement).await {
+            Ok(()) => self.log_outcomes(&message, &settlement),
             Err(error) => event::log(&Event::SpoolFailed { reason: &error.to_string() }),
         }
     }
@@ -88,32 +109,65 @@ impl Delivery {
         }
     }
 
-    async fn dispatch(&self, message: &Message, upstream: &mut dyn Upstream) -> Dispatch {
-        let survey = Repaired::survey(Arc::clone(&self.spool), message, &self.settings.repair).await;
-        match survey {
-            Ok(mut content) => {
-                let consignment = self.consignment(message, content.plan());
-                upstream.deliver(&consignment, &mut content).await
-            }
-            Err(words) => {
-                let outcome = Outcome::Deferred(Why::NoAnswer(words));
-                Dispatch {
-                    outcomes: message.owed.iter().map(|(place, _)| (*place, outcome.clone())).collect(),
-                    trouble: None,
+    /// Takes as many places in the ledger as the message has recipients, or as there are.
+    async fn take_places(&self, message: &Message, now: Timestamp) -> Places<'_> {
+        let ledger = self.ledger.get_or_init(|| self.read_ledger(now)).await;
+        let wanted = u32::try_from(message.owed.len()).unwrap_or(u32::MAX);
+        Places { ledger, count: lock(ledger).take(now, wanted) }
+    }
+
+    async fn read_ledger(&self, now: Timestamp) -> Mutex<Ledger> {
+        let sent = self.spool.sent_since(&self.settings.account, now - ledger::DAY).await;
+        let sent = sent.unwrap_or_else(|error| {
+            event::log(&Event::SpoolFailed { reason: &error.to_string() });
+            Vec::new()
+        });
+        Mutex::new(Ledger::new(self.settings.daily_limit, &sent))
+    }
+
+    /// Hands the message to Gmail for the first `places` of those it is owed to.
+    async fn dispatch(&self, message: &Message, places: u32, upstream: &mut dyn Upstream) -> Dispatch {
+        let (now, later) = message.owed.split_at(message.owed.len().min(places as usize));
+        let mut dispatch = if now.is_empty() {
+            Dispatch { outcomes: Vec::new(), trouble: Some(self.over_limit()) }
+        } else {
+            let survey = Repaired::survey(Arc::clone(&self.spool), message, &self.settings.repair).await;
+            match survey {
+                Ok(mut content) => {
+                    let consignment = self.consignment(message, now, content.plan());
+                    upstream.deliver(&consignment, &mut content).await
                 }
+                Err(words) => Dispatch { outcomes: deferred(now, &words), trouble: None },
             }
+        };
+        dispatch.outcomes.extend(deferred(later, "over the daily limit of the account; it waits for its turn"));
+        dispatch
+    }
+
+    /// What our own ledger says before Gmail has to (gmail.md, section 4).
+    fn over_limit(&self) -> Trouble {
+        let limit = self.settings.daily_limit;
+        let until = self.ledger.get().and_then(|ledger| lock(ledger).next_free());
+        let when =
+            until.map_or_else(String::new, |time| format!(" The next place frees at {}.", time.strftime("%H:%M UTC")));
+        Trouble {
+            kind: TroubleKind::OverLimit,
+            reason: format!("the daily limit of {limit} recipients in 24 hours is reached"),
+            cure: format!(
+                "Nothing has to be done: mail waits, and goes as places free.{when} Where Gmail lets the account send more, raise `daily_limit`."
+            ),
+            until,
         }
     }
 
     /// The envelope as Gmail sees it: the sender is the account (gmail.md, section 6), but a report stays from
     /// nobody, so that no report can be made about it.
-    fn consignment(&self, message: &Message, plan: &repair::Plan) -> Consignment {
+    fn consignment(&self, message: &Message, owed: &[(u32, Recipient)], plan: &repair::Plan) -> Consignment {
         let reverse_path = match message.submission.envelope.reverse_path {
             ReversePath::Null => ReversePath::Null,
             ReversePath::Mailbox(_) => ReversePath::Mailbox(self.settings.address.clone()),
         };
-        let recipients: Vec<_> =
-            message.owed.iter().map(|(place, recipient)| (*place, recipient.address.clone())).collect();
+        let recipients: Vec<_> = owed.iter().map(|(place, recipient)| (*place, recipient.address.clone())).collect();
         Consignment {
             smtputf8: plan.smtputf8 || recipients.iter().any(|(_, address)| address.needs_smtputf8()),
             reverse_path,
@@ -183,10 +237,10 @@ impl Delivery {
         first.map_or_else(Vec::new, |piece| header::split(&piece).0.to_vec())
     }
 
-    fn log_outcomes(&self, message: &Message, outcomes: &[(u32, Outcome)], next: Next, at: Timestamp) {
-        let (id, account) = (message.id, self.settings.account.as_str());
-        let next_try = if let Next::RetryAt(time) = next { time } else { at };
-        for (place, outcome) in outcomes {
+    fn log_outcomes(&self, message: &Message, settlement: &Settlement) {
+        let (id, account, at) = (message.id, self.settings.account.as_str(), settlement.at);
+        let next_try = if let Next::RetryAt(time) = settlement.next { time } else { at };
+        for (place, outcome) in &settlement.outcomes {
             let to = recipient_at(message, *place).map(|recipient| recipient.address.to_string()).unwrap_or_default();
             let (to, reply) = (to.as_str(), &outcome.reason());
             event::log(&match outcome {
@@ -207,9 +261,18 @@ impl Delivery {
     }
 
     fn account(&self) -> MutexGuard<'_, Account> {
-        // Every change of it is a single assignment, so a panic elsewhere leaves it whole.
-        self.account.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.account)
     }
+}
+
+/// What is behind these locks is whole between any two statements, so a panic elsewhere does not spoil it.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn deferred(owed: &[(u32, Recipient)], words: &str) -> Vec<(u32, Outcome)> {
+    let outcome = Outcome::Deferred(Why::NoAnswer(words.to_owned()));
+    owed.iter().map(|(place, _)| (*place, outcome.clone())).collect()
 }
 
 fn note(trouble: &Trouble, since: Timestamp) -> TroubleNote {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
@@ -20,19 +20,47 @@ const POLL: Duration = Duration::from_secs(1);
 impl Delivery {
     /// Delivers until `stop` says so; attempts that are under way then come to their end first. Dropping the future
     /// breaks them off, which loses nothing.
-    pub async fn run<U>(self: Arc<Self>, make_upstream: U, now: fn() -> Timestamp, stop: watch::Receiver<bool>)
-    where
+    ///
+    /// Each delivery holds one of `lines` for as long as it may have a connection. Those of the configuration before
+    /// share them, so that a reload never leads to more connections than allowed, and never waits for an attempt that
+    /// hangs while another line is free.
+    pub async fn run<U>(
+        self: Arc<Self>,
+        make_upstream: U,
+        now: fn() -> Timestamp,
+        lines: Arc<Semaphore>,
+        stop: watch::Receiver<bool>,
+    ) where
         U: Fn() -> Box<dyn Upstream> + Clone + Send + 'static,
     {
         let mut tasks = JoinSet::new();
         for _ in 0..self.settings.connections {
-            tasks.spawn(Arc::clone(&self).work(make_upstream.clone(), now, stop.clone()));
+            let (delivery, lines, stop) = (Arc::clone(&self), Arc::clone(&lines), stop.clone());
+            tasks.spawn(delivery.work_on_a_line(make_upstream.clone(), now, lines, stop));
         }
         tasks.spawn(Arc::clone(&self).age(stop));
         while let Some(ended) = tasks.join_next().await {
             if let Err(error) = ended {
                 event::log(&Event::Bug { reason: &error.to_string() });
             }
+        }
+    }
+
+    async fn work_on_a_line<U>(
+        self: Arc<Self>,
+        make_upstream: U,
+        now: fn() -> Timestamp,
+        lines: Arc<Semaphore>,
+        mut stop: watch::Receiver<bool>,
+    ) where
+        U: Fn() -> Box<dyn Upstream>,
+    {
+        let line = tokio::select! {
+            line = lines.acquire_owned() => line,
+            _ = stop.changed() => return,
+        };
+        if line.is_ok() {
+            self.work(make_upstream, now, stop).await;
         }
     }
 
@@ -57,7 +85,7 @@ impl Delivery {
                 Some(Ok(upstream)) => upstream,
                 Some(Err(error)) => {
                     event::log(&Event::Bug { reason: &error.to_string() });
-                    self.account().not_tried();
+                    self.not_tried();
                     make_upstream()
                 }
                 None => make_upstream(),
@@ -82,27 +110,33 @@ impl Delivery {
                     POLL
                 }
             };
-            let working = {
-                let mut account = self.account();
-                account.not_tried();
-                account.is_working()
-            };
+            self.not_tried();
             let idle_left = upstream.idle_left();
             let handed = self.spool.listen(&self.settings.account);
             tokio::select! {
-                Ok(lease) = handed, if working => return lease,
+                // Another delivery may have met trouble meanwhile. The lease is then given back by dropping it.
+                Ok(lease) = handed => if self.account().is_working() {
+                    return lease;
+                },
                 () = sleep(wait) => {}
                 () = sleep(idle_left.unwrap_or_default()), if idle_left.is_some() => upstream.close().await,
             }
         }
     }
 
-    async fn leave(&self, now: Timestamp) -> Leave {
+    /// Whether a message may be claimed now. Who gets leave must make an attempt, or say that there was
+    /// [none to make](Delivery::not_tried).
+    pub async fn leave(&self, now: Timestamp) -> Leave {
         if self.account().is_working() {
             return Leave::Go;
         }
         let asked = self.spool.retry_asked(&self.settings.account).await.unwrap_or_default();
         self.account().ask_leave(now, asked)
+    }
+
+    /// There was nothing to try after all, or the attempt ended by a mistake of ours.
+    pub fn not_tried(&self) {
+        self.account().not_tried();
     }
 
     /// Lets the account's mail grow older, in steps that are small beside the time it is tried for.

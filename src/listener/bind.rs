@@ -41,14 +41,29 @@ pub enum BindError {
     Other(SocketAddr, io::Error),
 }
 
+/// How often to look for a port that is free in both families, where any will do.
+const TRIES: u32 = 20;
+
 /// Takes every address of a listener.
 ///
 /// # Errors
 /// Where one cannot be had. `localhost` is content with one family where the machine lacks the other.
 pub fn bind(settings: &Settings) -> Result<Vec<Bound>, BindError> {
+    let addresses = addresses(settings)?;
+    let mut tries = if settings.port == 0 { TRIES } else { 1 };
+    loop {
+        tries -= 1;
+        match bind_all(settings, &addresses) {
+            Err(BindError::InUse(_)) if tries > 0 => {}
+            result => return result,
+        }
+    }
+}
+
+fn bind_all(settings: &Settings, addresses: &[SocketAddr]) -> Result<Vec<Bound>, BindError> {
     let mut bound: Vec<Bound> = Vec::new();
     let mut missing = None;
-    for wanted in addresses(settings)? {
+    for wanted in addresses {
         // With port 0 the families share the port that the first one was given.
         let port = bound.first().filter(|_| wanted.port() == 0).map_or(wanted.port(), |first| first.address.port());
         let address = SocketAddr::new(wanted.ip(), port);

@@ -128,7 +128,7 @@ pub enum Next {
 }
 
 /// What became of one attempt: everything in it is committed together, or not at all.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Settlement {
     pub at: Timestamp,
     /// By the recipient's place in the envelope.
@@ -191,7 +191,8 @@ pub struct Queued {
     /// Those still owed.
     pub to: Vec<Recipient>,
     pub attempts: u32,
-    pub next_try: Timestamp,
+    /// `None` while it is being sent.
+    pub next_try: Option<Timestamp>,
     pub state: State,
     /// Gmail's last word about it, or why there was none.
     pub last_reply: Option<String>,
@@ -321,8 +322,9 @@ pub trait Spool: Send + Sync {
     /// Piece `index` of a message's content, counted from 0; `None` behind the last one.
     async fn piece(&self, id: MessageId, index: u32) -> Result<Option<Bytes>, SpoolError>;
 
-    /// Records an attempt and gives the lease back.
-    async fn settle(&self, lease: Lease, settlement: Settlement) -> Result<(), SpoolError>;
+    /// Records an attempt and ends the lease. After [`SpoolError::Failed`] nothing is recorded and the lease still
+    /// holds, so that the same may be offered again.
+    async fn settle(&self, lease: &mut Lease, settlement: &Settlement) -> Result<(), SpoolError>;
 
     /// Lets the patience clock of an account go on, if it has mail waiting (see [`Message::patience_ms`]).
     async fn grow_older(&self, account: &str, by: Duration) -> Result<(), SpoolError>;
@@ -351,6 +353,9 @@ pub trait Spool: Send + Sync {
 
     /// Forgets the history before a time, and gives free space back. Returns how many entries went.
     async fn prune(&self, before: Timestamp) -> Result<u64, SpoolError>;
+
+    /// Recipients of an account that Gmail took since a time, by the minute, oldest first.
+    async fn sent_since(&self, account: &str, since: Timestamp) -> Result<Vec<(Timestamp, u32)>, SpoolError>;
 
     /// How each account's queue stands.
     async fn backlog(&self, now: Timestamp) -> Result<Vec<Backlog>, SpoolError>;

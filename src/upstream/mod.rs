@@ -15,7 +15,7 @@ use bytes::Bytes;
 
 use crate::mail::{Address, Outcome, ReversePath};
 
-pub use verdict::Trouble;
+pub use verdict::{Trouble, TroubleKind};
 
 /// What goes over the wire, but for the content.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@
 
 use std::fmt;
 
-use crate::mail::{Enhanced, Outcome, Reply, Why};
+use crate::mail::{Enhanced, Outcome, Reply, Timestamp, Why};
 
 pub use super::verdict_table::TABLE;
 
@@ -213,6 +213,8 @@ pub struct Trouble {
     pub reason: String,
     /// What the user can do; may be empty.
     pub cure: String,
+    /// When it is known to be over, where that is known.
+    pub until: Option<Timestamp>,
 }
 
 impl Trouble {
@@ -266,7 +268,7 @@ impl Judgement {
     }
 
     fn trouble_of(&self, kind: TroubleKind, reply: &Reply) -> Trouble {
-        Trouble { kind, reason: format!("{} ({reply})", self.meaning), cure: self.cure.to_owned() }
+        Trouble { kind, reason: format!("{} ({reply})", self.meaning), cure: self.cure.to_owned(), until: None }
     }
 }
 
@@ -311,7 +313,8 @@ impl Fault {
     /// The trouble it means for the account.
     #[must_use]
     pub fn trouble(&self) -> Trouble {
-        Trouble { kind: TroubleKind::Unreachable, reason: self.to_string(), cure: self.cure().to_owned() }
+        let (reason, cure) = (self.to_string(), self.cure().to_owned());
+        Trouble { kind: TroubleKind::Unreachable, reason, cure, until: None }
     }
 
     /// What the user can do about it (gmail.md, section 9, rows 12, 18 and 19; section 7).

@@ -92,6 +92,36 @@ fn the_daily_limit_holds_the_account_until_it_frees() {
 }
 
 #[test]
+fn what_is_over_our_own_count_waits_its_turn() {
+    let gmail = Gmail::start();
+    let mut relay = Relay::new(&gmail);
+    relay.write_config("[[account]]\ndaily_limit = 3\n");
+    relay.start();
+    // Two of the second message's three recipients still fit.
+    device::send_one(relay.port(), "first", &["a@example.com"]);
+    gmail.wait_for(1);
+    device::send_one(relay.port(), "second", &["b@example.com", "c@example.com", "d@example.com"]);
+    assert_eq!(gmail.wait_for(2)[1].recipients, ["b@example.com", "c@example.com"]);
+    device::send_one(relay.port(), "third", &["e@example.com"]);
+    let trouble = relay.log().wait_for_one("account", |event| event["state"] == "over_limit");
+    assert!(text(&trouble, "cure").contains("The next place frees at"), "{trouble}");
+    let status = account(&relay);
+    assert_eq!((status["sent_24h"].as_u64(), status["daily_limit"].as_u64()), (Some(3), Some(3)), "{status}");
+    assert_eq!(relay.wait_for_queue(2).len(), 2);
+    relay.stop();
+    assert_eq!(gmail.counts().messages, 2);
+
+    // The count is kept over a restart, and a higher limit frees what waits.
+    relay.write_config("[[account]]\ndaily_limit = 5\n");
+    relay.start();
+    let arrived = gmail.wait_for(4);
+    let mut late: Vec<String> = arrived[2..].iter().flat_map(|message| message.recipients.clone()).collect();
+    late.sort();
+    assert_eq!(late, ["d@example.com", "e@example.com"]);
+    relay.stop();
+}
+
+#[test]
 fn mail_goes_through_the_port_with_starttls() {
     let gmail = Gmail::start();
     let mut relay = Relay::new(&gmail);

@@ -164,6 +164,20 @@ fn a_reload_does_not_disturb_what_is_under_way() {
 }
 
 #[test]
+fn a_reload_does_not_wait_for_a_delivery_that_hangs() {
+    let gmail = Gmail::start();
+    gmail.script("dot hang@ => silent");
+    let mut relay = Relay::start_new(&gmail);
+    device::send_one(relay.port(), "hangs", &["hang@example.com"]);
+    gmail.wait_until(|counts| counts.logins == 1);
+    relay.hang_up();
+    relay.log().wait_for("reloaded", 1);
+    device::send_one(relay.port(), "goes on", &["you@example.com"]);
+    assert_eq!(subject(&gmail.wait_for(1)[0].content), "goes on");
+    relay.kill();
+}
+
+#[test]
 fn a_client_that_is_not_allowed_hears_554_before_it_says_anything() {
     let gmail = Gmail::start();
     let mut relay = Relay::new(&gmail);

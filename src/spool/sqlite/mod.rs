@@ -282,8 +282,8 @@ impl Spool for SqliteSpool {
         self.read(move |db| queries::piece(db, id, index)).await
     }
 
-    async fn settle(&self, mut lease: Lease, settlement: Settlement) -> Result<(), SpoolError> {
-        let (id, generation) = (lease.message.id, lease.generation);
+    async fn settle(&self, lease: &mut Lease, settlement: &Settlement) -> Result<(), SpoolError> {
+        let (id, generation, settlement) = (lease.message.id, lease.generation, settlement.clone());
         let notice = settlement.notice.as_ref().map(|(submission, _)| self.numbers.next(submission.received));
         let settled = self.writer.write(move |db| queries::settle(db, id, generation, &settlement, notice)).await?;
         lease.release = None;
@@ -331,6 +331,11 @@ impl Spool for SqliteSpool {
 
     async fn prune(&self, before: Timestamp) -> Result<u64, SpoolError> {
         Ok(self.writer.write(move |db| queries::prune(db, before)).await?)
+    }
+
+    async fn sent_since(&self, account: &str, since: Timestamp) -> Result<Vec<(Timestamp, u32)>, SpoolError> {
+        let account = account.to_owned();
+        self.read(move |db| queries::sent_since(db, &account, since)).await
     }
 
     async fn backlog(&self, now: Timestamp) -> Result<Vec<Backlog>, SpoolError> {

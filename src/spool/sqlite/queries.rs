@@ -321,6 +321,11 @@ fn queued(db: &Connection, row: &Row<'_>) -> Result<Queued> {
     let column = SUBMISSION_COLUMNS;
     let (submission, id) = (rows::submission(row)?, rows::id(row, column)?);
     let owed = recipients(db, id)?.into_iter().filter(|(_, _, owed)| *owed);
+    let state = match (row.get(column + 5)?, row.get(column + 4)?) {
+        (true, _) => State::Sending,
+        (false, true) => State::Held,
+        (false, false) => State::Waiting,
+    };
     Ok(Queued {
         id,
         received: submission.received,
@@ -329,12 +334,9 @@ fn queued(db: &Connection, row: &Row<'_>) -> Result<Queued> {
         from: submission.envelope.reverse_path,
         to: owed.map(|(_, recipient, _)| recipient).collect(),
         attempts: row.get(column + 2)?,
-        next_try: rows::time(row, column + 3)?,
-        state: match (row.get(column + 5)?, row.get(column + 4)?) {
-            (true, _) => State::Sending,
-            (false, true) => State::Held,
-            (false, false) => State::Waiting,
-        },
+        // While it is leased the column holds the end of the lease, which means nothing to an operator.
+        next_try: (state != State::Sending).then(|| rows::time(row, column + 3)).transpose()?,
+        state,
         last_reply: row.get(column + 6)?,
         client: submission.client,
     })
@@ -360,7 +362,7 @@ pub fn show(db: &Connection, id: MessageId) -> Result<Option<Record>> {
 pub fn order(db: &Connection, which: &Which, order: Order, now: Timestamp) -> Result<Vec<MessageId>> {
     // A lease that has ended protects nothing; it is taken away, so that a late settlement of it changes nothing.
     let change = match order {
-        Order::Retry => "SET due = ?2, leased = 0 WHERE (leased = 0 OR due <= ?2)",
+        Order::Retry => "SET due = ?2, leased = 0 WHERE held = 0 AND (leased = 0 OR due <= ?2)",
         Order::Hold => "SET held = 1 WHERE ?2 = ?2 AND held = 0",
         Order::Release => "SET held = 0 WHERE ?2 = ?2 AND held = 1",
         Order::Delete => "SET due = NULL, leased = 0 WHERE (leased = 0 OR due <= ?2)",
@@ -451,12 +453,23 @@ pub fn prune(db: &Connection, before: Timestamp) -> Result<u64> {
     Ok(gone as u64)
 }
 
+/// Recipients that were delivered since a time, by the minute.
+pub fn sent_since(db: &Connection, account: &str, since: Timestamp) -> Result<Vec<(Timestamp, u32)>> {
+    db.prepare_cached(
+        "SELECT min(past.at), count(*) FROM past JOIN message ON message.id = past.message
+         WHERE past.at >= ?2 AND past.outcome = 'delivered' AND message.account = ?1
+         GROUP BY past.at / 60000 ORDER BY 1",
+    )?
+    .query_map(params![account, since.as_millisecond()], |row| Ok((rows::time(row, 0)?, row.get(1)?)))?
+    .collect()
+}
+
 /// How each account's queue stands.
 pub fn backlog(db: &Connection, now: Timestamp) -> Result<Vec<Backlog>> {
     let since = now.as_millisecond() - 24 * 60 * 60 * 1000;
     db.prepare_cached(
         "SELECT account, sum(due IS NOT NULL AND held = 0), sum(due IS NOT NULL AND held = 1),
-             min(CASE WHEN due IS NOT NULL THEN received END),
+             min(CASE WHEN due IS NOT NULL AND held = 0 THEN received END),
              (SELECT count(*) FROM past JOIN message AS sent ON sent.id = past.message
               WHERE past.at >= ?1 AND past.outcome = 'delivered' AND sent.account = message.account)
          FROM message GROUP BY account ORDER BY account",
