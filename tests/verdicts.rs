@@ -113,5 +113,5 @@ fn failures_of_the_network_are_told_in_sentences() {
     assert!(Fault::ConnectTimeout("192.0.2.1:465".into()).cure().contains("587"));
     assert!(Fault::Unreachable("no route".into()).cure().contains("IPv6"));
     let without_tls = Fault::NoStarttls("502 5.5.1 Unrecognized command.".into());
-    assert!(without_tls.is_before_mail() && without_tls.cure().contains("port 465"));
+    assert!(without_tls.meets_every_message() && without_tls.cure().contains("port 465"));
 }

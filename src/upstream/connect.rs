@@ -121,7 +121,7 @@ impl Endpoint {
             TlsMode::Implicit => b"",
             TlsMode::Starttls => {
                 let words = timeout(GREETING_DEADLINE, self.ask_for_tls(&mut tcp));
-                words.await.map_err(|_| too_late(Stage::Starttls, GREETING_DEADLINE))??;
+                words.await.map_err(|_| Fault::late(Stage::Starttls, GREETING_DEADLINE))??;
                 b"220 TLS\r\n"
             }
         };
@@ -213,10 +213,6 @@ fn whole_reply(text: &[u8]) -> Result<Option<Reply>, Fault> {
         }
     }
     Ok(None)
-}
-
-fn too_late(stage: Stage, after: Duration) -> Fault {
-    Fault::Timeout { stage, seconds: after.as_secs() }
 }
 
 /// The first address that answers; the next one is tried when one fails, and soon anyway.

@@ -19,7 +19,7 @@ use secrecy::ExposeSecret;
 use tokio::io::AsyncWriteExt;
 use tokio::time::{Instant, timeout};
 
-use super::connect::{Endpoint, GREETING_DEADLINE, Setback};
+use super::connect::{Endpoint, GREETING_DEADLINE, Setback, TlsMode};
 use super::credentials::Credentials;
 use super::stuffing::Stuffing;
 use super::verdict::{Fault, Stage, Trouble, Verdict, judge};
@@ -37,6 +37,8 @@ const PIECE_DEADLINE: Duration = Duration::from_mins(3);
 const DOT_DEADLINE: Duration = Duration::from_mins(10);
 const AUTH_DEADLINE: Duration = Duration::from_mins(2);
 const QUIT_DEADLINE: Duration = Duration::from_secs(2);
+/// For a reply that is already there, if there is one.
+const LAST_WORDS_DEADLINE: Duration = Duration::from_secs(2);
 /// How long a connection is kept without work, and how old and used it may become (gmail.md, section 1.4).
 const IDLE_MAX: Duration = Duration::from_mins(1);
 const AGE_MAX: Duration = Duration::from_mins(50);
@@ -57,6 +59,8 @@ struct Connection {
     opened: Instant,
     used: Instant,
     messages: u32,
+    /// Nothing of an earlier transaction is left on it.
+    fit: bool,
 }
 
 impl std::fmt::Debug for Connection {
@@ -121,15 +125,16 @@ impl Gmail {
     }
 
     /// Whether the kept connection is fit for another message.
-    fn drop_if_unfit(&mut self) {
+    async fn quit_if_unfit(&mut self) {
         let fit = self.connection.as_ref().is_some_and(|connection| {
-            connection.messages < MESSAGES_MAX
+            connection.fit
+                && connection.messages < MESSAGES_MAX
                 && connection.opened.elapsed() < AGE_MAX
                 && connection.used.elapsed() < IDLE_MAX
                 && connection.wire.is_quiet()
         });
-        if !fit && let Some(connection) = self.connection.take() {
-            tokio::spawn(connection.quit());
+        if !fit {
+            self.close().await;
         }
     }
 
@@ -140,15 +145,17 @@ impl Gmail {
             timeout(GREETING_DEADLINE, AsyncSmtpConnection::connect_with_transport(Box::new(wire.clone()), &name));
         let greeted = greeted.await;
         let heard = wire.take_heard();
-        let stage = if heard.starts_with("220") || heard.is_empty() { Stage::Ehlo } else { Stage::Greeting };
+        // With STARTTLS the greeting was heard before.
+        let greeted_before = heard.starts_with("220") || self.endpoint.tls == TlsMode::Starttls;
+        let stage = if greeted_before { Stage::Ehlo } else { Stage::Greeting };
         let mut smtp = match greeted {
             Ok(Ok(smtp)) => smtp,
             Ok(Err(error)) => return Err(no_reply(stage, &error)),
-            Err(_) => return Err(too_late(Stage::Greeting, GREETING_DEADLINE).into()),
+            Err(_) => return Err(Fault::late(stage, GREETING_DEADLINE).into()),
         };
         self.log_in(&mut smtp).await?;
         let now = Instant::now();
-        Ok(Connection { smtp, wire, offers: Offers::read(&heard), opened: now, used: now, messages: 0 })
+        Ok(Connection { smtp, wire, offers: Offers::read(&heard), opened: now, used: now, messages: 0, fit: true })
     }
 
     async fn log_in(&self, smtp: &mut AsyncSmtpConnection) -> Result<(), Setback> {
@@ -165,7 +172,7 @@ impl Gmail {
         group: &[(u32, Address)],
         content: &mut dyn Outgoing,
     ) -> Transacted {
-        self.drop_if_unfit();
+        self.quit_if_unfit().await;
         if let Some(connection) = &mut self.connection {
             content.rewind().await;
             match connection.transact(consignment, group, content).await {
@@ -243,7 +250,7 @@ impl Setback {
     /// Before the first word about a message, everything is about the account or the way to Gmail.
     fn is_about_the_account(&self) -> bool {
         match self {
-            Setback::NoAnswer(fault) => fault.is_before_mail(),
+            Setback::NoAnswer(fault) => fault.meets_every_message(),
             Setback::Said(stage, reply) => !stage.is_about_mail() || judge(*stage, reply).trouble(reply).is_some(),
         }
     }
@@ -275,37 +282,46 @@ impl Connection {
         group: &[(u32, Address)],
         content: &mut dyn Outgoing,
     ) -> Transacted {
+        // Until it has come to its end: whoever breaks it off leaves a transaction open.
+        self.fit = false;
         let envelope = match self.send_envelope(consignment, group).await {
             Ok(envelope) => envelope,
             Err(setback) => return Transacted::Broken(setback),
         };
         self.used = Instant::now();
-        let Envelope { mut outcomes, mut again, accepted, data } = envelope;
-        // Without a recipient more than those to name again there is no progress, and again would be for ever.
-        if accepted.is_empty() {
-            outcomes.extend(again.drain(..).map(|(place, _, reply)| (place, Outcome::Deferred(Why::Reply(reply)))));
-        }
-        let again: Vec<_> = again.into_iter().map(|(place, address, _)| (place, address)).collect();
-        let reply = match (accepted.is_empty(), data) {
-            (true, Some(data)) => return self.end_without_recipients(&data, outcomes).await,
-            (true, None) => return self.reset(outcomes).await,
-            (false, Some(data)) if data.code() == 354 => match self.send_content(content).await {
-                Ok(reply) => (Stage::Dot, reply),
+        let Envelope { mut outcomes, again, accepted, data, trouble } = envelope;
+        let (stage, reply) = match data {
+            _ if accepted.is_empty() => {
+                // With nobody to send to there is no progress, and naming the rest again would be for ever.
+                outcomes
+                    .extend(again.into_iter().map(|(place, _, reply)| (place, Outcome::Deferred(Why::Reply(reply)))));
+                self.end_without_recipients(data.as_ref()).await;
+                return Transacted::Answered { outcomes, again: Vec::new(), trouble };
+            }
+            Some(data) if data.code() == 354 => match self.send_content(content).await {
+                Ok(reply) => {
+                    self.fit = true;
+                    (Stage::Dot, reply)
+                }
                 Err(Transfer::Broken(setback)) => return Transacted::Broken(setback),
                 Err(Transfer::Unknown(fault)) => return Transacted::Unknown(fault),
             },
-            (false, Some(data)) => (Stage::Data, data),
-            (false, None) => {
-                let reason = "no answer to DATA".to_owned();
-                return Transacted::Broken(Fault::Closed { stage: Stage::Data, reason }.into());
+            // The replies are out of step: this one belongs to something else, and the content was not asked for.
+            Some(data) if data.is_positive() => {
+                return Transacted::Broken(Fault::Protocol(format!("\"{data}\" in answer to DATA")).into());
             }
+            Some(data) => {
+                self.reset().await;
+                (Stage::Data, data)
+            }
+            None => return Transacted::Broken(Fault::Protocol("no answer to DATA".to_owned()).into()),
         };
         self.messages += 1;
         self.used = Instant::now();
-        let (stage, reply) = reply;
         let judgement = judge(stage, &reply);
-        let trouble = judgement.trouble(&reply);
+        let trouble = judgement.trouble(&reply).or(trouble);
         outcomes.extend(same(&accepted, &judgement.outcome(&reply)));
+        let again = again.into_iter().map(|(place, address, _)| (place, address)).collect();
         Transacted::Answered { outcomes, again, trouble }
     }
 
@@ -322,7 +338,7 @@ impl Connection {
         let mut later: VecDeque<String> = rcpt.chain(["DATA\r\n".to_owned()]).collect();
         let first = if pipelined { later.drain(..).fold(mail, |flight, command| flight + &command) } else { mail };
         let reply = ask(smtp, Stage::Mail, MAIL_DEADLINE, &first).await?;
-        let mail_refused = (!reply.is_positive()).then_some(reply);
+        let mail_refused = (reply.code() / 100 != 2).then_some(reply);
         if let (Some(reply), false) = (&mail_refused, pipelined) {
             return Err(Setback::Said(Stage::Mail, reply.clone()));
         }
@@ -333,6 +349,8 @@ impl Connection {
                 None => hear(smtp, Stage::Rcpt, RCPT_DEADLINE).await,
             };
             match reply {
+                // It closes the connection (RFC 5321 §3.8), whatever else is still to be heard.
+                Ok(reply) if reply.code() == 421 => return Err(Setback::Said(Stage::Rcpt, reply)),
                 Ok(reply) => envelope.record(*place, address, reply),
                 // What was said to MAIL is the reason; that the line is dead behind it adds nothing.
                 Err(_) if mail_refused.is_some() => break,
@@ -382,13 +400,18 @@ impl Connection {
             if piece.is_none() {
                 wire_bytes.extend_from_slice(b".\r\n");
             }
-            let sent = timeout(PIECE_DEADLINE, send(&mut self.wire, &wire_bytes, piece.is_none())).await;
-            let fault = match sent {
+            let last = piece.is_none();
+            let fault = match timeout(PIECE_DEADLINE, send(&mut self.wire, &wire_bytes, last)).await {
                 Ok(Ok(())) => continue,
                 Ok(Err(error)) => Fault::Closed { stage: Stage::Dot, reason: error.to_string() },
-                Err(_) => too_late(Stage::Dot, PIECE_DEADLINE),
+                Err(_) => Fault::late(Stage::Dot, PIECE_DEADLINE),
             };
-            return Err(if piece.is_none() { Transfer::Unknown(fault) } else { Transfer::Broken(fault.into()) });
+            return match hear(&mut self.smtp, Stage::Dot, LAST_WORDS_DEADLINE).await {
+                // It had enough before the end, and said so before it closed the connection.
+                Ok(reply) if !reply.is_positive() => Ok(reply),
+                _ if last => Err(Transfer::Unknown(fault)),
+                _ => Err(Transfer::Broken(fault.into())),
+            };
         }
         hear(&mut self.smtp, Stage::Dot, DOT_DEADLINE).await.map_err(|setback| match setback {
             Setback::NoAnswer(fault) => Transfer::Unknown(fault),
@@ -398,17 +421,20 @@ impl Connection {
 
     /// DATA was sent together with recipients who were all refused. A server that wants content all the same gets
     /// an empty one, which it must not deliver (RFC 2920 §3.1).
-    async fn end_without_recipients(&mut self, data: &Reply, outcomes: Vec<(u32, Outcome)>) -> Transacted {
-        if data.code() == 354 {
-            let _ = ask(&mut self.smtp, Stage::Dot, DATA_DEADLINE, ".\r\n").await;
+    async fn end_without_recipients(&mut self, data: Option<&Reply>) {
+        if data.is_some_and(|data| data.code() == 354) {
+            let empty = ask(&mut self.smtp, Stage::Dot, DATA_DEADLINE, ".\r\n").await;
+            if empty.is_err() {
+                return;
+            }
         }
-        self.reset(outcomes).await
+        self.reset().await;
     }
 
-    /// Forgets a transaction. The outcomes stand, whether or not this works.
-    async fn reset(&mut self, outcomes: Vec<(u32, Outcome)>) -> Transacted {
-        let _ = ask(&mut self.smtp, Stage::Mail, MAIL_DEADLINE, "RSET\r\n").await;
-        Transacted::Answered { outcomes, again: Vec::new(), trouble: None }
+    /// Forgets a transaction. Where that does not work the connection is good for nothing more.
+    async fn reset(&mut self) {
+        let reset = ask(&mut self.smtp, Stage::Mail, MAIL_DEADLINE, "RSET\r\n").await;
+        self.fit = reset.is_ok_and(|reply| reply.code() == 250);
     }
 }
 
@@ -431,14 +457,18 @@ async fn send(wire: &mut Wire, bytes: &[u8], last: bool) -> std::io::Result<()> 
 #[derive(Default)]
 struct Envelope {
     outcomes: Vec<(u32, Outcome)>,
+    /// To be named again in another transaction, with what was said.
     again: Vec<(u32, Address, Reply)>,
     accepted: Vec<(u32, Address)>,
     data: Option<Reply>,
+    /// What an answer to RCPT said of the account.
+    trouble: Option<Trouble>,
 }
 
 impl Envelope {
     fn record(&mut self, place: u32, address: &Address, reply: Reply) {
         let judgement = judge(Stage::Rcpt, &reply);
+        self.trouble = self.trouble.take().or_else(|| judgement.trouble(&reply));
         match judgement.verdict {
             Verdict::Delivered => self.accepted.push((place, address.clone())),
             Verdict::Split => self.again.push((place, address.clone(), reply)),
@@ -456,7 +486,7 @@ async fn ask(
 ) -> Result<Reply, Setback> {
     match timeout(deadline, smtp.command(command)).await {
         Ok(answer) => reply_of(stage, answer),
-        Err(_) => Err(too_late(stage, deadline).into()),
+        Err(_) => Err(Fault::late(stage, deadline).into()),
     }
 }
 
@@ -464,7 +494,7 @@ async fn ask(
 async fn hear(smtp: &mut AsyncSmtpConnection, stage: Stage, deadline: Duration) -> Result<Reply, Setback> {
     match timeout(deadline, smtp.read_response()).await {
         Ok(answer) => reply_of(stage, answer),
-        Err(_) => Err(too_late(stage, deadline).into()),
+        Err(_) => Err(Fault::late(stage, deadline).into()),
     }
 }
 
@@ -486,12 +516,10 @@ fn no_reply(stage: Stage, error: &lettre::transport::smtp::Error) -> Setback {
     let cause = std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
     match error.status() {
         Some(code) => Setback::Said(stage, Reply::received(code.into(), &cause)),
+        // lettre calls the end of the connection an incomplete response.
+        None if error.is_response() && !cause.contains("incomplete") => Fault::Protocol(cause).into(),
         None => Fault::Closed { stage, reason: cause }.into(),
     }
-}
-
-fn too_late(stage: Stage, after: Duration) -> Fault {
-    Fault::Timeout { stage, seconds: after.as_secs() }
 }
 
 #[cfg(test)]

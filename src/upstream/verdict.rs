@@ -6,6 +6,7 @@
 //! limit that frees itself, `421 4.7.0 (EHLO)` never heals (gmail.md, section 0).
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::mail::{Enhanced, Outcome, Reply, Timestamp, Why};
 
@@ -300,11 +301,19 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// Whether it came before anything was said about a message, so that it would meet every message.
+    /// No answer within this time.
     #[must_use]
-    pub fn is_before_mail(&self) -> bool {
+    pub fn late(stage: Stage, after: Duration) -> Fault {
+        Fault::Timeout { stage, seconds: after.as_secs() }
+    }
+
+    /// Whether it would meet every message alike: it came before there was anything of this one but its size.
+    #[must_use]
+    pub fn meets_every_message(&self) -> bool {
         match self {
-            Fault::Timeout { stage, .. } | Fault::Closed { stage, .. } => !stage.is_about_mail(),
+            Fault::Timeout { stage, .. } | Fault::Closed { stage, .. } => {
+                !stage.is_about_mail() || *stage == Stage::Mail
+            }
             Fault::Lacks(_) | Fault::Spool(_) => false,
             _ => true,
         }

@@ -92,6 +92,25 @@ fn the_daily_limit_holds_the_account_until_it_frees() {
 }
 
 #[test]
+fn a_limit_that_is_told_at_rcpt_bounces_nothing_either() {
+    let gmail = Gmail::start();
+    gmail.script("rcpt => 550 5.4.5 Daily user sending limit exceeded.");
+    let mut relay = Relay::new(&gmail);
+    relay.write_config("[retry]\nfirst = \"1s\"\nlongest = \"1s\"\ngive_up_after = \"2s\"\n");
+    relay.start();
+    device::send_one(relay.port(), "waits", &["you@example.com"]);
+    let limited = relay.log().wait_for_one("account", |event| event["state"] == "over_limit");
+    assert!(text(&limited, "reason").contains("550 5.4.5"), "{limited}");
+    // Longer than mail is tried for.
+    let probes = gmail.counts().commands + 12;
+    gmail.wait_until(|counts| counts.commands >= probes);
+    assert!(relay.log().events("expired").is_empty());
+    gmail.script("");
+    gmail.wait_for(1);
+    relay.stop();
+}
+
+#[test]
 fn what_is_over_our_own_count_waits_its_turn() {
     let gmail = Gmail::start();
     let mut relay = Relay::new(&gmail);

@@ -270,3 +270,33 @@ fn many_recipients_go_in_several_transactions_and_each_is_named_once() {
     assert_eq!(named, wanted);
     assert_eq!((gmail.counts().messages, gmail.counts().connections), (3, 1));
 }
+
+#[test]
+fn a_refused_data_leaves_nothing_on_the_connection() {
+    let gmail = Gmail::start();
+    gmail.script("data times=1 => 451 4.3.0 Try again later");
+    let mut relay = Relay::new(&gmail);
+    relay.write_config("[retry]\nfirst = \"1s\"\n");
+    relay.start();
+    device::send_one(relay.port(), "deferred first", &["a@example.com"]);
+    relay.log().wait_for("deferred", 1);
+    device::send_one(relay.port(), "goes on", &["b@example.com"]);
+    let arrived = gmail.wait_for(2);
+    assert_eq!([&arrived[0].recipients[..], &arrived[1].recipients[..]], [["b@example.com"], ["a@example.com"]]);
+    assert_eq!(gmail.counts().logins, 1, "one connection served all of it");
+    relay.stop();
+}
+
+#[test]
+fn an_answer_that_is_out_of_step_is_not_taken_for_a_delivery() {
+    let gmail = Gmail::start();
+    gmail.script("data times=1 => 250 2.1.5 OK");
+    let mut relay = Relay::new(&gmail);
+    relay.write_config("[retry]\nfirst = \"1s\"\n");
+    relay.start();
+    device::send_one(relay.port(), "not lost", &["a@example.com"]);
+    relay.log().wait_for("deferred", 1);
+    assert_eq!(subject(&gmail.wait_for(1)[0].content), "not lost");
+    relay.log().wait_for("delivered", 1);
+    relay.stop();
+}
