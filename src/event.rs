@@ -83,11 +83,6 @@ pub enum Event<'a> {
         reason: &'a str,
         cure: &'a str,
     },
-    /// A report about a failure could not be addressed to anybody.
-    Unreported {
-        id: MessageId,
-        reason: &'a str,
-    },
     /// The store cannot be trusted any more; no mail is taken until a restart.
     SpoolBroken {
         reason: &'a str,
@@ -134,8 +129,9 @@ pub fn log(event: &Event<'_>) {
             info!(event = "account", account, state, reason, cure);
         }
         E::Account { account, state, reason, cure } => warn!(event = "account", account, state, reason, cure),
-        E::Unreported { id, reason } => warn!(event = "unreported", %id, reason),
-        E::SpoolBroken { reason } => error!(event = "spool_broken", reason, "no mail is taken until a restart"),
+        E::SpoolBroken { reason } => {
+            error!(event = "spool_broken", reason, "no mail is taken until a restart: {reason}");
+        }
         E::SpoolFailed { reason } => error!(event = "spool_failed", reason),
         E::Warning { warning } => warn!(event = "warning", warning),
         E::Bug { reason } => error!(event = "bug", reason),

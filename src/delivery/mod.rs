@@ -3,7 +3,8 @@
 //! It touches the spool and the upstream only through their traits; time comes from its caller, and from tokio's
 //! clock for waiting. It guarantees that every recipient of a message ends as delivered or is reported, that settled
 //! recipients are never named again, and that trouble with the account or on the way there never bounces a
-//! message. A panic ends one attempt; the message is tried again later.
+//! message; a line that breaks in the middle of one message counts against that message. A panic ends one attempt; the
+//! message is tried again later.
 
 pub mod account;
 pub mod ledger;
@@ -17,18 +18,24 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::OnceCell;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::event::{self, Event};
 use crate::mail::{Address, Message, Outcome, Recipient, ReversePath, Timestamp, Why, header};
 use crate::policy::Policy;
-use crate::spool::{Lease, Next, Settlement, Spool, TroubleNote};
+use crate::spool::{Lease, Next, Settlement, Spool, SpoolError, TroubleNote};
 use crate::upstream::{Consignment, Dispatch, Trouble, TroubleKind, Upstream};
 use account::{Account, Pauses};
 use ledger::Ledger;
 use notice::Reporter;
 use outgoing::Repaired;
 use schedule::Patience;
+
+/// For a whole attempt, all its transactions together. Shorter than a lease, so that nobody else has the message yet.
+const ATTEMPT_DEADLINE: Duration = Duration::from_hours(3);
+/// Pause before a settlement is offered to the store again; it doubles.
+const SETTLE_AGAIN: Duration = Duration::from_secs(1);
+const SETTLE_AGAIN_LONGEST: Duration = Duration::from_mins(1);
 
 /// What the deliveries of one account have to know.
 #[derive(Clone, Debug)]
@@ -85,18 +92,44 @@ impl Delivery {
     pub async fn attempt(&self, mut lease: Lease, upstream: &mut dyn Upstream, started: Timestamp) {
         let clock = Instant::now();
         let message = lease.message.clone();
-        let places = self.take_places(&message, started).await;
-        let dispatch = self.dispatch(&message, places.count, upstream).await;
-        let at = started + clock.elapsed();
-        let sent = dispatch.outcomes.iter().filter(|(_, outcome)| matches!(outcome, Outcome::Delivered(_)));
-        lock(places.ledger).enter(at, u32::try_from(sent.count()).unwrap_or(u32::MAX));
-        drop(places);
-        self.note_trouble(dispatch.trouble.as_ref(), at).await;
-        let settlement = self.conclude(&message, dispatch, at).await;
-        match self.spool.settle(&mut lease, &settlement).await {
-            Ok(()) => self.log_outcomes(&message, &settlement),
-            Err(error) => event::log(&Event::SpoolFailed { reason: &error.to_string() }),
+        let settlement = match self.dispatch(&message, upstream, started).await {
+            Ok(dispatch) => {
+                let at = started + clock.elapsed();
+                self.note_trouble(dispatch.trouble.as_ref(), at).await;
+                self.conclude(&message, dispatch, at).await
+            }
+            Err(words) => {
+                event::log(&Event::SpoolFailed { reason: &words });
+                self.not_tried();
+                self.unread(&message, &words, started + clock.elapsed())
+            }
+        };
+        self.settle(&mut lease, &settlement).await;
+    }
+
+    /// Stores what became of an attempt, however often the store fails: Gmail may have the message by now, and whoever
+    /// forgot that would send it again.
+    async fn settle(&self, lease: &mut Lease, settlement: &Settlement) {
+        let mut pause = SETTLE_AGAIN;
+        loop {
+            match self.spool.settle(lease, settlement).await {
+                Ok(()) => return self.log_outcomes(&lease.message, settlement),
+                Err(error) => {
+                    event::log(&Event::SpoolFailed { reason: &error.to_string() });
+                    if let SpoolError::LeaseLost(_) = error {
+                        return;
+                    }
+                }
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(SETTLE_AGAIN_LONGEST);
         }
+    }
+
+    /// What is to be stored where the content could not be read: nothing was said of it to Gmail.
+    fn unread(&self, message: &Message, words: &str, at: Timestamp) -> Settlement {
+        let next = Next::RetryAt(at + self.settings.patience.first);
+        Settlement { at, outcomes: deferred(&message.owed, words), next, counted: false, notice: None }
     }
 
     /// Lets the clock go on by which mail expires, if the account works. It stands still otherwise.
@@ -125,23 +158,30 @@ impl Delivery {
         Mutex::new(Ledger::new(self.settings.daily_limit, &sent))
     }
 
-    /// Hands the message to Gmail for the first `places` of those it is owed to.
-    async fn dispatch(&self, message: &Message, places: u32, upstream: &mut dyn Upstream) -> Dispatch {
-        let (now, later) = message.owed.split_at(message.owed.len().min(places as usize));
+    /// Hands the message to Gmail, for as many of those it is owed to as there are places left today.
+    async fn dispatch(
+        &self,
+        message: &Message,
+        upstream: &mut dyn Upstream,
+        started: Timestamp,
+    ) -> Result<Dispatch, String> {
+        let places = self.take_places(message, started).await;
+        let (now, later) = message.owed.split_at(message.owed.len().min(places.count as usize));
         let mut dispatch = if now.is_empty() {
             Dispatch { outcomes: Vec::new(), trouble: Some(self.over_limit()) }
         } else {
-            let survey = Repaired::survey(Arc::clone(&self.spool), message, &self.settings.repair).await;
-            match survey {
-                Ok(mut content) => {
-                    let consignment = self.consignment(message, now, content.plan());
-                    upstream.deliver(&consignment, &mut content).await
-                }
-                Err(words) => Dispatch { outcomes: deferred(now, &words), trouble: None },
-            }
+            let mut content = Repaired::survey(Arc::clone(&self.spool), message, &self.settings.repair).await?;
+            let consignment = self.consignment(message, now, content.plan());
+            let delivered = timeout(ATTEMPT_DEADLINE, upstream.deliver(&consignment, &mut content)).await;
+            delivered.unwrap_or_else(|_| {
+                let why = Why::NoAnswer("the attempt took too long and was broken off".to_owned());
+                Dispatch { outcomes: each(now, &Outcome::Uncertain(why)), trouble: None }
+            })
         };
+        let sent = dispatch.outcomes.iter().filter(|(_, outcome)| matches!(outcome, Outcome::Delivered(_)));
+        lock(places.ledger).enter(started, u32::try_from(sent.count()).unwrap_or(u32::MAX));
         dispatch.outcomes.extend(deferred(later, "over the daily limit of the account; it waits for its turn"));
-        dispatch
+        Ok(dispatch)
     }
 
     /// What our own ledger says before Gmail has to (gmail.md, section 4).
@@ -271,7 +311,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 fn deferred(owed: &[(u32, Recipient)], words: &str) -> Vec<(u32, Outcome)> {
-    let outcome = Outcome::Deferred(Why::NoAnswer(words.to_owned()));
+    each(owed, &Outcome::Deferred(Why::NoAnswer(words.to_owned())))
+}
+
+fn each(owed: &[(u32, Recipient)], outcome: &Outcome) -> Vec<(u32, Outcome)> {
     owed.iter().map(|(place, _)| (*place, outcome.clone())).collect()
 }
 

@@ -168,8 +168,10 @@ fn subject(header: &[u8]) -> String {
         let (name, value) = line.split_once(':')?;
         name.trim_end().eq_ignore_ascii_case("subject").then(|| value.trim().to_owned())
     });
-    line.filter(|subject| subject.is_ascii() && (1..=200).contains(&subject.len()))
-        .unwrap_or_else(|| "(without a subject)".to_owned())
+    line.filter(|subject| {
+        subject.is_ascii() && !subject.contains(char::is_control) && (1..=200).contains(&subject.len())
+    })
+    .unwrap_or_else(|| "(without a subject)".to_owned())
 }
 
 fn shortened(header: &[u8]) -> &[u8] {

@@ -11,7 +11,7 @@ use super::account::Leave;
 use super::{Delivery, schedule::Patience};
 use crate::event::{self, Event};
 use crate::mail::Timestamp;
-use crate::spool::{Claim, Lease};
+use crate::spool::{Claim, LEASE, Lease, Order, Which};
 use crate::upstream::Upstream;
 
 /// How long orders of another process, such as `queue retry`, may go unseen.
@@ -104,7 +104,10 @@ impl Delivery {
             }
             let wait = match self.spool.claim(&self.settings.account, now()).await {
                 Ok(Claim::Leased(lease)) => return *lease,
-                Ok(Claim::NothingUntil(time)) => time.map_or(POLL, |time| until(time, now())),
+                Ok(Claim::NothingUntil(time)) => {
+                    self.mend_times(time, now()).await;
+                    time.map_or(POLL, |time| until(time, now()))
+                }
                 Err(error) => {
                     event::log(&Event::SpoolFailed { reason: &error.to_string() });
                     POLL
@@ -121,6 +124,17 @@ impl Delivery {
                 () = sleep(wait) => {}
                 () = sleep(idle_left.unwrap_or_default()), if idle_left.is_some() => upstream.close().await,
             }
+        }
+    }
+
+    /// A time further ahead than any that is ever given was given by a clock that has been set back since: what waits
+    /// is then due at once.
+    async fn mend_times(&self, next: Option<Timestamp>, now: Timestamp) {
+        let furthest = now + LEASE + self.settings.patience.longest;
+        if next.is_some_and(|next| next > furthest)
+            && let Err(error) = self.spool.order(&Which::All, Order::Retry, now).await
+        {
+            event::log(&Event::SpoolFailed { reason: &error.to_string() });
         }
     }
 

@@ -28,8 +28,8 @@ use tokio::sync::oneshot;
 
 use crate::mail::{Client, Message, MessageId, Outcome, Recipient, ReversePath, Submission, Timestamp};
 
-/// How long a delivery may keep a message before somebody else may claim it. Longer than every deadline of an
-/// attempt together, so that it only matters where a process or a machine has died.
+/// How long a delivery may keep a message before somebody else may claim it. Longer than an attempt may last, so that it
+/// only matters where a process or a machine has died.
 pub const LEASE: Duration = Duration::from_hours(4);
 
 /// The proof that a message is on stable storage. Only a store makes one, and only it lets a session say 250.
@@ -351,7 +351,8 @@ pub trait Spool: Send + Sync {
     /// The past, newest first, each entry with its number.
     async fn history(&self, filter: &Filter) -> Result<Vec<(i64, Past)>, SpoolError>;
 
-    /// Forgets the history before a time, and gives free space back. Returns how many entries went.
+    /// Forgets messages that were settled before a time, and gives free space back; only some of them where there are
+    /// many. Returns how many went.
     async fn prune(&self, before: Timestamp) -> Result<u64, SpoolError>;
 
     /// Recipients of an account that Gmail took since a time, by the minute, oldest first.

@@ -265,13 +265,14 @@ impl Spool for SqliteSpool {
     async fn claim(&self, account: &str, now: Timestamp) -> Result<Claim, SpoolError> {
         let release = self.releaser(now);
         let account = account.to_owned();
-        let claimed = self.writer.write(move |db| queries::claim(db, &account, now)).await?;
-        Ok(match claimed {
+        // Made inside, so that a lease nobody waits for any more is given back by being dropped with the answer.
+        let claim = move |db: &Connection| match queries::claim(db, &account, now)? {
             queries::Claimed::Message(message, generation) => {
-                Claim::Leased(Box::new(Lease { message: *message, generation, release: Some(release) }))
+                Ok(Claim::Leased(Box::new(Lease { message: *message, generation, release: Some(release) })))
             }
-            queries::Claimed::NothingUntil(time) => Claim::NothingUntil(time),
-        })
+            queries::Claimed::NothingUntil(time) => Ok(Claim::NothingUntil(time)),
+        };
+        Ok(self.writer.write(claim).await?)
     }
 
     fn listen(&self, account: &str) -> oneshot::Receiver<Lease> {

@@ -198,16 +198,35 @@ pub fn settle(
         return Ok(false);
     }
     for (place, outcome) in &settlement.outcomes {
-        settle_recipient(db, id, *place, outcome, settlement.at)?;
+        // While an account is in trouble every probe would say the same; once is enough for the history.
+        if settlement.counted || outcome.is_final() || !is_known(db, id, *place, outcome)? {
+            settle_recipient(db, id, *place, outcome, settlement.at)?;
+        }
     }
     if settlement.next == Next::Done {
-        forget_content(db, id)?;
+        finish(db, id, settlement.at)?;
     }
     if let (Some(notice), Some((submission, content))) = (notice, &settlement.notice) {
         add_message(db, notice, submission, content.len() as u64, None)?;
         add_piece(db, notice, 0, content)?;
     }
     Ok(true)
+}
+
+/// Removes the content, if really nobody is owed it; where a delivery was mistaken about that, it is due again.
+fn finish(db: &Connection, id: MessageId, now: Timestamp) -> Result<()> {
+    let still_owed = run(
+        db,
+        "UPDATE message SET due = ?2
+         WHERE id = ?1 AND EXISTS (SELECT 1 FROM recipient WHERE message = ?1 AND owed = 1)",
+        params![id.number(), now.as_millisecond()],
+    )?;
+    if still_owed > 0 { Ok(()) } else { forget_content(db, id) }
+}
+
+fn is_known(db: &Connection, id: MessageId, place: u32, outcome: &Outcome) -> Result<bool> {
+    db.prepare_cached("SELECT EXISTS (SELECT 1 FROM past WHERE message = ?1 AND place = ?2 AND reply = ?3)")?
+        .query_row(params![id.number(), place, outcome.reason()], |row| row.get(0))
 }
 
 fn settle_recipient(db: &Connection, id: MessageId, place: u32, outcome: &Outcome, at: Timestamp) -> Result<()> {
@@ -364,7 +383,11 @@ pub fn order(db: &Connection, which: &Which, order: Order, now: Timestamp) -> Re
     let change = match order {
         Order::Retry => "SET due = ?2, leased = 0 WHERE held = 0 AND (leased = 0 OR due <= ?2)",
         Order::Hold => "SET held = 1 WHERE ?2 = ?2 AND held = 0",
-        Order::Release => "SET held = 0 WHERE ?2 = ?2 AND held = 1",
+        // Time in hold is no time in which it was tried.
+        Order::Release => {
+            "SET held = 0, patience_ms = coalesce((SELECT patience_ms FROM account WHERE name = message.account), 0)
+             WHERE ?2 = ?2 AND held = 1"
+        }
         Order::Delete => "SET due = NULL, leased = 0 WHERE (leased = 0 OR due <= ?2)",
     };
     let changed: Vec<MessageId> = db
@@ -438,19 +461,27 @@ pub fn history(db: &Connection, filter: &Filter) -> Result<Vec<(i64, Past)>> {
     .collect()
 }
 
-/// Forgets the history before a time, and messages of which nothing is left.
+/// Settled messages that are forgotten in one transaction: acceptance waits meanwhile.
+const PRUNED_AT_ONCE: u32 = 500;
+
+/// Forgets settled messages of which all history is older than a time; some of them, where there are many.
 pub fn prune(db: &Connection, before: Timestamp) -> Result<u64> {
-    let gone = run(
-        db,
-        "DELETE FROM past WHERE at < ?1 AND message IN (SELECT id FROM message WHERE due IS NULL)",
-        [before.as_millisecond()],
-    )?;
-    if gone > 0 {
-        run(db, "DELETE FROM message WHERE due IS NULL AND id NOT IN (SELECT message FROM past)", [])?;
-        run(db, "DELETE FROM recipient WHERE message NOT IN (SELECT id FROM message)", [])?;
+    let old: Vec<MessageId> = db
+        .prepare_cached(
+            "SELECT DISTINCT message FROM past WHERE at < ?1
+                 AND EXISTS (SELECT 1 FROM message WHERE message.id = past.message AND due IS NULL)
+                 AND NOT EXISTS (SELECT 1 FROM past AS later WHERE later.message = past.message AND later.at >= ?1)
+             LIMIT ?2",
+        )?
+        .query_map(params![before.as_millisecond(), PRUNED_AT_ONCE], |row| rows::id(row, 0))?
+        .collect::<Result<_>>()?;
+    for id in &old {
+        run(db, "DELETE FROM past WHERE message = ?1", [id.number()])?;
+        run(db, "DELETE FROM recipient WHERE message = ?1", [id.number()])?;
+        run(db, "DELETE FROM message WHERE id = ?1", [id.number()])?;
     }
-    db.prepare_cached("PRAGMA incremental_vacuum(4096)")?.query_map([], |_| Ok(()))?.try_for_each(|row| row)?;
-    Ok(gone as u64)
+    db.prepare_cached("PRAGMA incremental_vacuum(1024)")?.query_map([], |_| Ok(()))?.try_for_each(|row| row)?;
+    Ok(old.len() as u64)
 }
 
 /// Recipients that were delivered since a time, by the minute.

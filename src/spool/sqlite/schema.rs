@@ -61,7 +61,7 @@ impl DaemonLock {
         let path = folder.join("lock");
         let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).clone();
         let mut file = options.open(path).map_err(failed)?;
-        file.try_lock().map_err(|error| match error {
+        lock(&file).map_err(|error| match error {
             fs::TryLockError::WouldBlock => OpenError::Locked(folder.to_owned()),
             fs::TryLockError::Error(reason) => failed(reason),
         })?;
@@ -86,6 +86,17 @@ impl DaemonLock {
         writeln!(self.file, "{word}")?;
         self.file.sync_all()
     }
+}
+
+/// Somebody who asks [`is_in_use`] holds the lock for an instant; a daemon holds it for good.
+fn lock(file: &File) -> Result<(), fs::TryLockError> {
+    for _ in 0..3 {
+        if file.try_lock().is_ok() {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    file.try_lock()
 }
 
 /// Whether a daemon is running on the folder.

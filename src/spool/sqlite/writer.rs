@@ -1,6 +1,7 @@
 //! One thread owns the connection that writes. It takes all requests that wait, runs them in one transaction,
 //! commits once and then answers them all: a lone message has a sync to itself, under load many share one.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
@@ -113,9 +114,21 @@ fn serve(db: &Connection, waiting: &Receiver<Box<dyn Request>>) {
         batch.extend(waiting.try_iter().take(BATCH_MAX - 1));
         match &broken {
             Some(failure) => refuse(batch, failure),
-            None => broken = commit_batch(db, batch),
+            None => broken = commit_guarded(db, batch),
         }
     }
+}
+
+/// A mistake of ours costs the batch, not the thread on which all mail depends.
+fn commit_guarded(db: &Connection, batch: Vec<Box<dyn Request>>) -> Option<Failure> {
+    let committed = catch_unwind(AssertUnwindSafe(|| commit_batch(db, batch)));
+    committed.unwrap_or_else(|_| {
+        event::log(&Event::Bug { reason: "the spool's thread panicked; the batch was rolled back" });
+        if !db.is_autocommit() {
+            let _ = execute(db, "ROLLBACK");
+        }
+        None
+    })
 }
 
 fn refuse(batch: Vec<Box<dyn Request>>, failure: &Failure) {
