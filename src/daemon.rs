@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::clock::now;
 use crate::config::Config;
@@ -22,7 +22,7 @@ use crate::listener::{self, BindError, Bound, Service};
 use crate::policy::Allow;
 use crate::smtp;
 use crate::spool::sqlite::{OpenError, SqliteSpool};
-use crate::spool::{Order, Spool, Which};
+use crate::spool::{Order, Spool, SpoolError, Which};
 use crate::upstream::Upstream;
 use crate::upstream::connect::{Endpoint, Trust, TrustError};
 use crate::upstream::credentials::Credentials;
@@ -31,9 +31,11 @@ use crate::upstream::gmail::Gmail;
 /// From the order to stop until what is still under way is broken off. With what follows it stays below the
 /// ten seconds that container runtimes grant.
 const GRACE: Duration = Duration::from_secs(6);
+/// For tasks that were broken off to end.
+const LETTING_GO: Duration = Duration::from_secs(1);
 /// How long the history is kept.
 const HISTORY: Duration = Duration::from_hours(30 * 24);
-const PRUNE_EVERY: Duration = Duration::from_hours(1);
+const HOUSEKEEPING_EVERY: Duration = Duration::from_mins(1);
 
 /// Why the relay does not start.
 #[derive(Debug, thiserror::Error)]
@@ -59,7 +61,7 @@ pub struct Daemon {
     allow: HashMap<String, watch::Sender<Allow>>,
     listeners: JoinSet<()>,
     delivery: Deliveries,
-    pruning: JoinHandle<()>,
+    housekeeping: JoinHandle<()>,
 }
 
 impl std::fmt::Debug for Daemon {
@@ -84,9 +86,11 @@ impl Daemon {
     /// Says what is in the way; nothing is left running then.
     pub async fn start(config: Config) -> Result<Daemon, StartError> {
         let trust = Trust::new(config.account.ca_file.as_deref())?;
-        let mut bound = Vec::new();
-        for settings in &config.listeners {
-            bound.extend(listener::bind(settings)?);
+        let mut bound = listener::inherited(&config.listeners)?;
+        if bound.is_empty() {
+            for settings in &config.listeners {
+                bound.extend(listener::bind(settings)?);
+            }
         }
         let spool = Arc::new(SqliteSpool::open(&config.spool, now())?);
         let (stop, _) = watch::channel(false);
@@ -95,7 +99,7 @@ impl Daemon {
         let addresses: Vec<SocketAddr> = bound.iter().map(|bound| bound.address).collect();
         let mut daemon = Daemon {
             delivery: Deliveries::start(&spool, &config, trust).await,
-            pruning: tokio::spawn(prune(Arc::clone(&spool))),
+            housekeeping: tokio::spawn(keep_house(Arc::clone(&spool), session.subscribe())),
             spool,
             addresses,
             config,
@@ -134,7 +138,7 @@ impl Daemon {
             fixed => format!("in force, except for {}, which needs a restart", fixed.join(" and ")),
         };
         event::log(&Event::Reloaded { changes: &changes });
-        self.config = Config { listeners: self.config.listeners.clone(), spool: self.config.spool.clone(), ..config };
+        self.config = with_fixed_parts_of(&self.config, config);
         Ok(())
     }
 
@@ -148,7 +152,7 @@ impl Daemon {
     pub async fn stop(mut self) {
         self.stop.send_replace(true);
         self.delivery.stop.send_replace(true);
-        self.pruning.abort();
+        self.housekeeping.abort();
         let orderly = async {
             while self.listeners.join_next().await.is_some() {}
             while self.delivery.tasks.join_next().await.is_some() {}
@@ -157,7 +161,12 @@ impl Daemon {
             self.delivery.tasks.shutdown().await;
             self.listeners.shutdown().await;
         }
-        let _ = self.pruning.await;
+        let _ = (&mut self.housekeeping).await;
+        // Tasks that were broken off may take a moment to let go of the spool.
+        let began = Instant::now();
+        while Arc::strong_count(&self.spool) > 1 && began.elapsed() < LETTING_GO {
+            sleep(Duration::from_millis(5)).await;
+        }
         if let Some(spool) = Arc::into_inner(self.spool) {
             spool.close();
         }
@@ -210,12 +219,26 @@ async fn make_due(spool: &dyn Spool, account: &str) {
     }
 }
 
-async fn prune(spool: Arc<SqliteSpool>) {
+/// Forgets old history, and finds mail that was accepted for an account which a reload has replaced since.
+async fn keep_house(spool: Arc<SqliteSpool>, session: watch::Receiver<Arc<smtp::Settings>>) {
     loop {
-        if let Err(error) = spool.prune(now() - HISTORY).await {
+        let account = session.borrow().policy.account.clone();
+        let adopted = spool.adopt(std::slice::from_ref(&account), &account).await;
+        let pruned = prune(&spool).await;
+        if let Err(error) = adopted.and(pruned) {
             event::log(&Event::SpoolFailed { reason: &error.to_string() });
         }
-        sleep(PRUNE_EVERY).await;
+        sleep(HOUSEKEEPING_EVERY).await;
+    }
+}
+
+async fn prune(spool: &SqliteSpool) -> Result<u64, SpoolError> {
+    let mut gone = 0;
+    loop {
+        match spool.prune(now() - HISTORY).await? {
+            0 => return Ok(gone),
+            count => gone += count,
+        }
     }
 }
 
@@ -260,6 +283,15 @@ pub fn endpoint(config: &Config, trust: Trust) -> Endpoint {
 #[must_use]
 pub fn credentials(config: &Config) -> Credentials {
     Credentials { user: config.account.user.to_string(), app_password: config.account.app_password.clone() }
+}
+
+/// The new configuration as far as it is in force: the next reload is compared with this.
+fn with_fixed_parts_of(old: &Config, mut new: Config) -> Config {
+    new.listeners.clone_from(&old.listeners);
+    new.spool.clone_from(&old.spool);
+    new.log = old.log.clone();
+    new.policy.limits.connections = old.policy.limits.connections;
+    new
 }
 
 /// What was changed but cannot be, while the relay runs.

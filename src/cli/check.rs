@@ -1,12 +1,12 @@
 //! `smarthost check`: tries everything the configuration names, step by step, without sending anything.
 
 use std::io::{self, Write};
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
 use super::{Failure, Global};
-use crate::clock::now;
 use crate::config::{Config, Loaded};
 use crate::daemon::{self, StartError};
 use crate::listener::{self, BindError};
@@ -69,12 +69,19 @@ fn check_spool(config: &Config, running: bool) -> Result<(), Failure> {
         SqliteSpool::open_beside(&config.spool)?;
         return tell("spool", &format!("{folder} is in use by the relay that is running"));
     }
-    let opened = SqliteSpool::open(&config.spool, now());
-    match opened {
+    match SqliteSpool::open_beside(&config.spool) {
         Ok(spool) => spool.close(),
-        Err(OpenError::Locked(_)) => {}
+        Err(OpenError::Missing(_)) => {}
         Err(error) => return Err(error.into()),
     }
+    // The spool itself is made by the relay, as the user that the relay runs as.
+    let whole = std::path::absolute(&config.spool)?;
+    let nearest = whole.ancestors().find(|folder| folder.is_dir()).unwrap_or(Path::new("/"));
+    let written = tempfile::tempfile_in(nearest).and_then(|mut file| {
+        file.write_all(b"smarthost")?;
+        file.sync_all()
+    });
+    written.map_err(|reason| OpenError::Folder { path: nearest.to_owned(), reason })?;
     tell("spool", &format!("{folder} can be written, and what is written is synced"))
 }
 

@@ -73,13 +73,12 @@ fn print(options: &Options, past: &Past) -> Result<(), Failure> {
     if options.json {
         return print_json(&past_json(past));
     }
-    let sender = if past.from.address().is_none() { "<>".to_owned() } else { past.from.to_string() };
     let line = format!(
         "{}  {}  {:9}  {} -> {}  from {}  {}",
         table::time(past.at),
         past.id,
         past.outcome,
-        sender,
+        table::sender(&past.from),
         past.to.address,
         past.client,
         past.reply,

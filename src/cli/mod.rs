@@ -17,6 +17,7 @@ mod table;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use tracing::level_filters::LevelFilter;
@@ -28,6 +29,9 @@ use crate::listener::BindError;
 use crate::log;
 use crate::spool::SpoolError;
 use crate::spool::sqlite::{OpenError, SqliteSpool};
+
+/// How long what cannot be interrupted may keep the process.
+const LOOKUP_GRACE: Duration = Duration::from_millis(200);
 
 /// A small SMTP server for old software: takes mail from anything on this machine, repairs it, and hands it on to
 /// Gmail.
@@ -152,7 +156,11 @@ pub fn main() -> ExitCode {
             return ExitCode::from(status);
         }
     };
-    let result = runtime().map_err(Failure::from).and_then(|runtime| runtime.block_on(perform(cli)));
+    let result = std::panic::catch_unwind(|| in_runtime(cli));
+    let Ok(result) = result else {
+        let _ = writeln!(io::stderr(), "smarthost: this is a bug; please report what stands above");
+        return ExitCode::from(70);
+    };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever reads us has had enough: `smarthost history | head`.
@@ -164,8 +172,12 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn runtime() -> io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+fn in_runtime(cli: Cli) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(perform(cli));
+    // A name that is being looked up has a thread that nothing can interrupt.
+    runtime.shutdown_timeout(LOOKUP_GRACE);
+    result
 }
 
 async fn perform(cli: Cli) -> Result<(), Failure> {

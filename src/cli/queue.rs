@@ -96,17 +96,13 @@ async fn list(spool: &SqliteSpool, json: bool) -> Result<(), Failure> {
                 table::size(message.size),
                 message.attempts.to_string(),
                 next_try,
-                shown_sender(&message.from.to_string()),
+                table::sender(&message.from),
                 addresses(message).join(", "),
                 message.last_reply.clone().unwrap_or_default(),
             ]
         })
         .collect();
     Ok(table::print(&["ID", "AGE", "SIZE", "TRIES", "NEXT TRY", "FROM", "TO", "LAST REPLY"], &rows)?)
-}
-
-fn shown_sender(from: &str) -> String {
-    if from.is_empty() { "<>".to_owned() } else { from.to_owned() }
 }
 
 fn addresses(message: &Queued) -> Vec<String> {
@@ -145,7 +141,7 @@ async fn show(spool: &SqliteSpool, id: MessageId, json: bool) -> Result<(), Fail
     writeln!(out, "Received  {} from {}", table::time(submission.received), submission.client)?;
     writeln!(out, "Size      {}", table::size(record.size))?;
     writeln!(out, "Account   {}", submission.account)?;
-    writeln!(out, "From      {}", shown_sender(&submission.envelope.reverse_path.to_string()))?;
+    writeln!(out, "From      {}", table::sender(&submission.envelope.reverse_path))?;
     for recipient in &submission.envelope.recipients {
         let owed = record.queued.as_ref().is_some_and(|queued| queued.to.contains(recipient));
         let asked =

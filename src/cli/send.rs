@@ -25,7 +25,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 #[derive(Debug, clap::Args)]
 pub struct Options {
     /// Whom to send to.
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(long, value_name = "ADDRESS", required = true)]
     to: Vec<Address>,
     /// The sender. Without it: the account itself.
     #[arg(long, value_name = "ADDRESS")]
@@ -42,9 +42,6 @@ pub struct Options {
 
 pub async fn run(global: &Global, options: &Options) -> Result<(), Failure> {
     let config = global.config()?;
-    if options.to.is_empty() {
-        return Err(Failure::BadInput("say whom to send to: --to ADDRESS".to_owned()));
-    }
     let from = options.from.clone().unwrap_or_else(|| config.account.user.clone());
     let content = content(options, &from)?;
     let id = hand_over(&config, &from, &options.to, &content).await?;

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-use crate::mail::Timestamp;
+use crate::mail::{ReversePath, Timestamp};
 
 /// Prints a heading and rows, columns aligned to the left. The last column is as long as it is.
 pub fn print(heading: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
@@ -52,6 +52,11 @@ pub fn size(bytes: u64) -> String {
         unit += 1;
     }
     format!("{}.{} {}", tenths / 10, tenths % 10, units[unit])
+}
+
+/// A sender; nobody is `<>`.
+pub fn sender(from: &ReversePath) -> String {
+    from.address().map_or_else(|| "<>".to_owned(), ToString::to_string)
 }
 
 /// A time as people write it, in UTC.

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 
+use listenfd::ListenFd;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 
@@ -29,7 +30,7 @@ pub enum BindError {
         "may not listen on {0}: ports below 1024 need a right that this process lacks. Ways out, one is enough:\n  \
          - give the program the right: sudo setcap cap_net_bind_service=+ep /path/to/smarthost\n  \
          - let everybody use port 25 and above: sudo sysctl net.ipv4.ip_unprivileged_port_start=25\n  \
-         - let systemd open the port for it (AmbientCapabilities=CAP_NET_BIND_SERVICE, or a socket unit)\n  \
+         - under systemd: AmbientCapabilities=CAP_NET_BIND_SERVICE in the service, or a socket unit with ListenStream=25\n  \
          - listen on another port: SMARTHOST_LISTEN=localhost:2525, or address = \"localhost:2525\" under [[listen]]"
     )]
     Forbidden(SocketAddr),
@@ -37,8 +38,30 @@ pub enum BindError {
         "{0} is already in use: another mail server or another smarthost listens there. Stop that one, or choose another port"
     )]
     InUse(SocketAddr),
+    #[error("cannot use a socket that was opened for us: {0}; a socket unit needs ListenStream= with a TCP port")]
+    Inherited(io::Error),
     #[error("cannot listen on {0}: {1}")]
     Other(SocketAddr, io::Error),
+}
+
+/// The sockets that were opened for us before we started, as systemd does for a socket unit (`sd_listen_fds(3)`). Each
+/// is served under the settings of the listener with its port, else of the first one. Where there are any, none of our
+/// own is bound.
+///
+/// # Errors
+/// Where one of them is no listening TCP socket.
+pub fn inherited(settings: &[Settings]) -> Result<Vec<Bound>, BindError> {
+    let mut passed = ListenFd::from_env();
+    let mut bound = Vec::new();
+    for index in 0..passed.len() {
+        let Some(socket) = passed.take_tcp_listener(index).map_err(BindError::Inherited)? else { continue };
+        let address = socket.local_addr().map_err(BindError::Inherited)?;
+        let of_port = settings.iter().find(|settings| settings.port == address.port());
+        let Some(settings) = of_port.or(settings.first()).cloned() else { continue };
+        let socket = into_tokio(socket.into()).map_err(BindError::Inherited)?;
+        bound.push(Bound { socket, settings, address });
+    }
+    Ok(bound)
 }
 
 /// How often to look for a port that is free in both families, where any will do.

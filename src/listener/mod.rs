@@ -23,10 +23,13 @@ use crate::mail::Refusal;
 use crate::policy::{Allow, Limits};
 use crate::smtp;
 use crate::spool::Spool;
-pub use bind::{BindError, Bound, bind};
+pub use bind::{BindError, Bound, bind, inherited};
 
 /// How long to wait when no further connection can be taken, as without file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Connections that may at the same time be in the course of being told that they have no place.
+const TURNED_AWAY_MAX: usize = 64;
 
 /// One address that clients connect to, and who may.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +69,8 @@ impl Host {
 #[derive(Debug)]
 struct Places {
     all: Arc<Semaphore>,
+    /// For telling those why who get no place. Beyond these they are dropped without a word.
+    turned_away: Semaphore,
     by_client: Mutex<HashMap<IpAddr, usize>>,
 }
 
@@ -88,7 +93,11 @@ impl Service {
     #[must_use]
     pub fn new(spool: Arc<dyn Spool>, session: watch::Receiver<Arc<smtp::Settings>>) -> Service {
         let connections = session.borrow().policy.limits.connections;
-        let places = Places { all: Arc::new(Semaphore::new(connections)), by_client: Mutex::default() };
+        let places = Places {
+            all: Arc::new(Semaphore::new(connections)),
+            turned_away: Semaphore::new(TURNED_AWAY_MAX),
+            by_client: Mutex::default(),
+        };
         Service { spool, places, session }
     }
 
@@ -127,7 +136,11 @@ impl Service {
         };
         match place {
             Ok(_place) => connection::converse(stream, ip, &settings, self.spool.as_ref(), stop).await,
-            Err(refusal) => connection::turn_away(stream, ip, &refusal).await,
+            Err(refusal) => {
+                if let Ok(_permit) = self.places.turned_away.try_acquire() {
+                    connection::turn_away(stream, ip, &refusal).await;
+                }
+            }
         }
     }
 }

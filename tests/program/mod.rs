@@ -13,6 +13,7 @@ pub mod log;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -119,7 +120,20 @@ impl Relay {
     /// `smarthost run`; returns when it is ready.
     pub fn start(&mut self) {
         assert!(self.running.is_none(), "the relay is running already");
-        let mut child = self.program(&["run"]).stdout(Stdio::null()).spawn().expect("the program can be started");
+        let run = self.program(&["run"]);
+        self.start_by(run);
+    }
+
+    /// `smarthost run`, as another program starts it that was handed `socket` as its standard input.
+    pub fn start_through_shell(&mut self, script: &str, socket: OwnedFd) {
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", script, PROGRAM]).current_dir(self.folder.path()).env_clear().envs(&self.variables);
+        shell.stdin(socket).stderr(Stdio::piped());
+        self.start_by(shell);
+    }
+
+    fn start_by(&mut self, mut program: Command) {
+        let mut child = program.stdout(Stdio::null()).spawn().expect("the program can be started");
         let stderr = child.stderr.take().expect("it is piped");
         let log = Arc::new(Log::default());
         let running = self.running.insert(Running { child, log: Arc::clone(&log), port: 0 });

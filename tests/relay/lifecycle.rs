@@ -178,6 +178,21 @@ fn a_reload_does_not_wait_for_a_delivery_that_hangs() {
 }
 
 #[test]
+fn a_socket_that_was_opened_for_us_is_served() {
+    let gmail = Gmail::start();
+    let mut relay = Relay::new(&gmail);
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = socket.local_addr().unwrap().port();
+    // As systemd does it: the sockets begin at descriptor 3, and the process is told that they are its own.
+    let script = r#"exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=1 exec "$0" run"#;
+    relay.start_through_shell(script, socket.into());
+    assert_eq!(relay.port(), port);
+    device::send_one(port, "through a socket unit", &["you@example.com"]);
+    gmail.wait_for(1);
+    relay.stop();
+}
+
+#[test]
 fn a_client_that_is_not_allowed_hears_554_before_it_says_anything() {
     let gmail = Gmail::start();
     let mut relay = Relay::new(&gmail);
