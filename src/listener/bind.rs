@@ -148,3 +148,29 @@ fn explain(address: SocketAddr, error: io::Error) -> BindError {
         _ => BindError::Other(address, error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::Allow;
+
+    /// Root may listen anywhere, so the refusal itself cannot be had in every test run; its words can.
+    #[test]
+    fn a_port_that_is_forbidden_is_told_with_the_ways_out() {
+        let told = explain(([127, 0, 0, 1], 25).into(), io::ErrorKind::PermissionDenied.into()).to_string();
+        for way_out in ["setcap cap_net_bind_service", "ip_unprivileged_port_start", "socket unit", "SMARTHOST_LISTEN="]
+        {
+            assert!(told.contains(way_out), "{told}");
+        }
+    }
+
+    #[tokio::test]
+    async fn localhost_is_both_families_on_one_port() {
+        let host = Host::Name("localhost".to_owned());
+        let settings = Settings { address: "localhost:0".into(), host, port: 0, allow: Allow { networks: Vec::new() } };
+        let bound = bind(&settings).unwrap();
+        assert!(bound.iter().all(|one| one.address.port() == bound[0].address.port() && one.address.port() != 0));
+        let again = Settings { port: bound[0].address.port(), ..settings };
+        assert!(matches!(bind(&again), Err(BindError::InUse(_))));
+    }
+}

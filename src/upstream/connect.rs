@@ -262,4 +262,34 @@ mod tests {
         assert!(matches!(whole_reply(b"220 ready\r\n250 injected\r\n"), Err(Fault::Protocol(_))));
         assert!(matches!(whole_reply(b"HTTP/1.1 400 Bad\r\n"), Err(Fault::Protocol(_))));
     }
+
+    #[tokio::test]
+    async fn an_address_that_refuses_costs_nothing_when_the_next_one_answers() {
+        let refusing = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let answering = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = answering.local_addr().unwrap();
+        let tcp = connect_to_any(VecDeque::from([refusing, address])).await.unwrap();
+        assert_eq!(tcp.peer_addr().unwrap(), address);
+        assert!(matches!(connect_to_any(VecDeque::from([refusing])).await, Err(Fault::Refused(_))));
+        assert!(matches!(connect_to_any(VecDeque::new()).await, Err(Fault::Dns(_))));
+    }
+
+    /// A backlog that is full answers nothing, as a firewall does that drops packets.
+    #[tokio::test]
+    async fn an_address_that_is_silent_has_a_short_head_start_only() {
+        let silent = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        silent.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
+        silent.listen(0).unwrap();
+        let silent_address = silent.local_addr().unwrap().as_socket().unwrap();
+        let mut waiting = Vec::new();
+        while let Ok(Ok(tcp)) = timeout(Duration::from_millis(100), TcpStream::connect(silent_address)).await {
+            waiting.push(tcp);
+        }
+        let answering = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = answering.local_addr().unwrap();
+        let began = tokio::time::Instant::now();
+        let tcp = connect_to_any(VecDeque::from([silent_address, address])).await.unwrap();
+        assert_eq!(tcp.peer_addr().unwrap(), address);
+        assert!(began.elapsed() < CONNECT_DEADLINE);
+    }
 }
