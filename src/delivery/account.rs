@@ -98,3 +98,101 @@ impl Pauses {
         first.saturating_mul(1 << probes.min(16)).min(self.longest)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::upstream::verdict::TroubleKind;
+
+    const PAUSES: Pauses = Pauses { first: Duration::from_secs(30), longest: Duration::from_hours(1) };
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_700_000_000 + seconds).unwrap()
+    }
+
+    fn trouble(kind: TroubleKind, reason: &str) -> Trouble {
+        Trouble { kind, reason: reason.to_owned(), cure: String::new() }
+    }
+
+    fn away() -> Trouble {
+        trouble(TroubleKind::Unreachable, "away")
+    }
+
+    /// An account whose first attempt, at time 0, met this trouble.
+    fn troubled(trouble: &Trouble) -> Account {
+        let mut account = Account::Working;
+        assert!(account.tried(at(0), Some(trouble), &PAUSES));
+        account
+    }
+
+    #[test]
+    fn a_working_account_gives_leave_to_everybody_and_stays_silent() {
+        let mut account = Account::Working;
+        assert_eq!((account.ask_leave(at(0), None), account.ask_leave(at(0), None)), (Leave::Go, Leave::Go));
+        assert!(!account.tried(at(1), None, &PAUSES));
+        assert!(account.is_working());
+    }
+
+    #[test]
+    fn one_delivery_at_a_time_probes_and_no_earlier_than_the_pause_says() {
+        let mut account = troubled(&away());
+        assert!(!account.is_working());
+        assert_eq!(account.ask_leave(at(29), None), Leave::WaitUntil(at(30)));
+        assert_eq!(account.ask_leave(at(30), None), Leave::Go);
+        assert_eq!(account.ask_leave(at(30), None), Leave::WaitUntil(at(31)), "somebody is finding out");
+        account.not_tried();
+        assert_eq!(account.ask_leave(at(30), None), Leave::Go, "there was nothing to try");
+    }
+
+    #[test]
+    fn pauses_double_up_to_the_longest() {
+        let mut account = troubled(&away());
+        let mut now = at(0);
+        for pause in [30, 60, 120, 240, 480, 960, 1920, 3600, 3600] {
+            let next = now + Duration::from_secs(pause);
+            assert_eq!(account.ask_leave(next - Duration::from_secs(1), None), Leave::WaitUntil(next), "{pause}");
+            assert_eq!(account.ask_leave(next, None), Leave::Go);
+            assert!(!account.tried(next, Some(&away()), &PAUSES), "the same trouble is told once");
+            now = next;
+        }
+    }
+
+    #[test]
+    fn what_a_person_has_to_mend_is_probed_less_eagerly() {
+        for kind in [TroubleKind::Paused, TroubleKind::OverLimit] {
+            let mut account = troubled(&trouble(kind, "as Gmail says"));
+            assert_eq!(account.ask_leave(at(1), None), Leave::WaitUntil(at(120)), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn deliveries_that_were_under_way_when_the_trouble_began_are_no_probes() {
+        let mut account = troubled(&away());
+        for _ in 0..5 {
+            assert!(!account.tried(at(1), Some(&away()), &PAUSES));
+        }
+        assert_eq!(account.ask_leave(at(2), None), Leave::WaitUntil(at(31)));
+    }
+
+    #[test]
+    fn an_order_of_the_operator_ends_the_pause_once() {
+        let mut account = troubled(&away());
+        assert_eq!(account.ask_leave(at(5), Some(at(0))), Leave::WaitUntil(at(30)), "it is older than the attempt");
+        assert_eq!(account.ask_leave(at(5), Some(at(4))), Leave::Go);
+        account.tried(at(6), Some(&away()), &PAUSES);
+        assert_eq!(account.ask_leave(at(7), Some(at(4))), Leave::WaitUntil(at(66)));
+    }
+
+    #[test]
+    fn a_success_ends_the_trouble_and_another_trouble_is_told_anew() {
+        let mut account = troubled(&away());
+        assert!(account.tried(at(1), Some(&trouble(TroubleKind::Paused, "535")), &PAUSES));
+        assert!(account.tried(at(2), Some(&trouble(TroubleKind::Paused, "534")), &PAUSES));
+        assert!(account.tried(at(3), None, &PAUSES));
+        assert!(account.is_working());
+        assert_eq!(troubled(&away()), {
+            account.tried(at(0), Some(&away()), &PAUSES);
+            account
+        });
+    }
+}

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::OnceCell;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 
 use crate::event::{self, Event};
 use crate::mail::{Address, Message, Outcome, Recipient, ReversePath, Timestamp, Why, header};
@@ -31,8 +31,6 @@ use notice::Reporter;
 use outgoing::Repaired;
 use schedule::Patience;
 
-/// For a whole attempt, all its transactions together. Shorter than a lease, so that nobody else has the message yet.
-const ATTEMPT_DEADLINE: Duration = Duration::from_hours(3);
 /// Pause before a settlement is offered to the store again; it doubles.
 const SETTLE_AGAIN: Duration = Duration::from_secs(1);
 const SETTLE_AGAIN_LONGEST: Duration = Duration::from_mins(1);
@@ -167,20 +165,15 @@ impl Delivery {
     ) -> Result<Dispatch, String> {
         let places = self.take_places(message, started).await;
         let (now, later) = message.owed.split_at(message.owed.len().min(places.count as usize));
-        let mut dispatch = if now.is_empty() {
-            Dispatch { outcomes: Vec::new(), trouble: Some(self.over_limit()) }
-        } else {
-            let mut content = Repaired::survey(Arc::clone(&self.spool), message, &self.settings.repair).await?;
-            let consignment = self.consignment(message, now, content.plan());
-            let delivered = timeout(ATTEMPT_DEADLINE, upstream.deliver(&consignment, &mut content)).await;
-            delivered.unwrap_or_else(|_| {
-                let why = Why::NoAnswer("the attempt took too long and was broken off".to_owned());
-                Dispatch { outcomes: each(now, &Outcome::Uncertain(why)), trouble: None }
-            })
-        };
+        if now.is_empty() {
+            let trouble = self.over_limit();
+            return Ok(Dispatch { outcomes: deferred(later, &trouble.reason), trouble: Some(trouble) });
+        }
+        let mut content = Repaired::survey(Arc::clone(&self.spool), message, &self.settings.repair).await?;
+        let consignment = self.consignment(message, now, content.plan());
+        let dispatch = upstream.deliver(&consignment, &mut content).await;
         let sent = dispatch.outcomes.iter().filter(|(_, outcome)| matches!(outcome, Outcome::Delivered(_)));
         lock(places.ledger).enter(started, u32::try_from(sent.count()).unwrap_or(u32::MAX));
-        dispatch.outcomes.extend(deferred(later, "over the daily limit of the account; it waits for its turn"));
         Ok(dispatch)
     }
 
@@ -236,19 +229,26 @@ impl Delivery {
         });
     }
 
-    /// Makes of what Gmail said what is to be stored.
+    /// Makes of what Gmail said what is to be stored. Who has no outcome, because the daily limit left no place, is
+    /// still owed, and has not been waiting for Gmail.
     async fn conclude(&self, message: &Message, dispatch: Dispatch, at: Timestamp) -> Settlement {
         let Dispatch { outcomes, trouble } = dispatch;
-        if trouble.is_some() {
+        let (outcomes, next) = if trouble.is_some() {
             // Due at once: it goes as soon as the account may be tried again.
-            let all_settled = outcomes.iter().all(|(_, outcome)| outcome.is_final());
-            let next = if all_settled { Next::Done } else { Next::RetryAt(at) };
-            return self.with_notice(message, Settlement { at, outcomes, next, counted: false, notice: None }).await;
-        }
-        let waited = Duration::from_millis(message.patience_ms);
-        let attempts = message.attempts.saturating_add(1);
-        let (outcomes, next) = self.settings.patience.after(at, message.id, attempts, waited, outcomes);
-        self.with_notice(message, Settlement { at, outcomes, next, counted: true, notice: None }).await
+            (outcomes, Next::RetryAt(at))
+        } else {
+            let waited = Duration::from_millis(message.patience_ms);
+            let attempts = message.attempts.saturating_add(1);
+            self.settings.patience.after(at, message.id, attempts, waited, outcomes)
+        };
+        let settled = outcomes.iter().filter(|(_, outcome)| outcome.is_final()).count();
+        let next = match next {
+            _ if settled == message.owed.len() => Next::Done,
+            Next::Done => Next::RetryAt(at),
+            later @ Next::RetryAt(_) => later,
+        };
+        let counted = trouble.is_none();
+        self.with_notice(message, Settlement { at, outcomes, next, counted, notice: None }).await
     }
 
     /// Adds the report about those who failed, to be stored in the same commit as their failure.
@@ -311,10 +311,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 fn deferred(owed: &[(u32, Recipient)], words: &str) -> Vec<(u32, Outcome)> {
-    each(owed, &Outcome::Deferred(Why::NoAnswer(words.to_owned())))
-}
-
-fn each(owed: &[(u32, Recipient)], outcome: &Outcome) -> Vec<(u32, Outcome)> {
+    let outcome = Outcome::Deferred(Why::NoAnswer(words.to_owned()));
     owed.iter().map(|(place, _)| (*place, outcome.clone())).collect()
 }
 

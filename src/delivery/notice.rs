@@ -120,13 +120,12 @@ impl Reporter<'_> {
         for (recipient, outcome) in failures {
             text += "\r\n";
             if let Some(original) = &recipient.original {
-                let _ = write!(text, "Original-Recipient: {};{original}\r\n", address_type(original));
+                let _ = write!(text, "Original-Recipient: {}\r\n", typed(original));
             }
             let _ = write!(
                 text,
-                "Final-Recipient: {};{}\r\nAction: failed\r\nStatus: {}\r\n",
-                address_type(&recipient.address),
-                recipient.address,
+                "Final-Recipient: {}\r\nAction: failed\r\nStatus: {}\r\n",
+                typed(&recipient.address),
                 status_code(outcome)
             );
             if let Some(reply) = reply_of(outcome) {
@@ -138,9 +137,18 @@ impl Reporter<'_> {
     }
 }
 
-/// `rfc822`, or `utf-8` where the address is not ASCII (RFC 6533 §3).
-fn address_type(address: &Address) -> &'static str {
-    if address.needs_smtputf8() { "utf-8" } else { "rfc822" }
+/// An address with its type, `utf-8` where it is not ASCII. `message/delivery-status` is plain ASCII even then
+/// (RFC 6533 §3).
+fn typed(address: &Address) -> String {
+    let text = address.to_string();
+    if !address.needs_smtputf8() {
+        return format!("rfc822;{text}");
+    }
+    let plain = |c: char| c.is_ascii_graphic() && !['\\', '+', '='].contains(&c);
+    text.chars().fold("utf-8;".to_owned(), |mut typed, c| {
+        let _ = if plain(c) { write!(typed, "{c}") } else { write!(typed, "\\x{{{:X}}}", u32::from(c)) };
+        typed
+    })
 }
 
 fn reply_of(outcome: &Outcome) -> Option<&Reply> {
@@ -197,4 +205,154 @@ fn folded(words: &str) -> String {
         }
     }
     lines.join("\r\n ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::mail::{Enhanced, MessageId};
+    use crate::policy::{Limits, Pattern, Recipients};
+
+    const HEADER: &[u8] = b"From: ups@cellar.local\nSubject:  Battery low \nX-Long: a\n\n";
+
+    fn address(text: &str) -> Address {
+        text.parse().unwrap()
+    }
+
+    fn policy() -> Policy {
+        let recipients = Recipients {
+            default_domain: None,
+            alias: BTreeMap::new(),
+            redirect_all: None,
+            allow: vec![Pattern::Everybody],
+        };
+        let (hostname, account) = ("relay.example.net".to_owned(), "home".to_owned());
+        Policy { hostname, limits: Limits::default(), recipients, account }
+    }
+
+    fn message(from: &str) -> Message {
+        let reverse_path = match from {
+            "" => ReversePath::Null,
+            from => ReversePath::Mailbox(address(from)),
+        };
+        Message {
+            id: MessageId::from_number(77),
+            submission: Submission {
+                envelope: Envelope { reverse_path, recipients: Vec::new(), smtputf8: false },
+                client: Client { helo: "ups".to_owned(), ip: Some([192, 0, 2, 7].into()) },
+                protocol: Protocol::Esmtp,
+                account: "home".to_owned(),
+                received: Timestamp::from_second(1_700_000_000).unwrap(),
+            },
+            size: 100,
+            owed: Vec::new(),
+            attempts: 3,
+            patience_ms: 0,
+            content: None,
+        }
+    }
+
+    fn refused() -> Outcome {
+        Outcome::Refused(Why::Reply(Reply::new(550, Enhanced(5, 1, 1), "The email account does not exist.")))
+    }
+
+    fn report(
+        policy: &Policy,
+        from: &str,
+        to: Recipient,
+        outcome: &Outcome,
+        header: &[u8],
+    ) -> Option<(Submission, String)> {
+        let account = address("me@gmail.com");
+        let reporter = Reporter { policy, account: &account, at: Timestamp::from_second(1_700_000_600).unwrap() };
+        let (submission, content) = reporter.report(&message(from), &[(&to, outcome)], header)?;
+        Some((submission, String::from_utf8(content.to_vec()).unwrap()))
+    }
+
+    fn text(to: Recipient, outcome: &Outcome, header: &[u8]) -> String {
+        report(&policy(), "root@example.org", to, outcome, header).unwrap().1
+    }
+
+    #[test]
+    fn a_refusal_is_reported_in_words_and_in_fields() {
+        let to = Recipient { address: address("gone@gmail.com"), original: Some(address("root@localhost")) };
+        let golden = include_str!("../../tests/notices/refused.eml").replace('\n', "\r\n");
+        let report = text(to, &refused(), HEADER);
+        // The returned header keeps the line ends it came with.
+        assert_eq!(report.replace("\r\n", "\n").replace('\n', "\r\n"), golden);
+    }
+
+    #[test]
+    fn what_was_given_up_is_reported_with_its_last_reason() {
+        let expired = Outcome::Expired(Why::NoAnswer("no answer within 60 seconds (RCPT)".to_owned()));
+        let golden = include_str!("../../tests/notices/expired.eml").replace('\n', "\r\n");
+        let report = text(address("jörg@example.com").into(), &expired, b"X: no subject\r\n\r\n");
+        assert_eq!(report, golden);
+    }
+
+    #[test]
+    fn reports_go_to_the_sender_if_mail_can_arrive_there_else_to_the_account() {
+        let mut policy = policy();
+        let addressee = |policy: &Policy, from: &str| {
+            let told = report(policy, from, address("x@example.com").into(), &refused(), HEADER);
+            told.map(|(submission, _)| submission.envelope.recipients[0].address.to_string())
+        };
+        let me = Some("me@gmail.com".to_owned());
+        assert_eq!(addressee(&policy, "root@example.org").as_deref(), Some("root@example.org"));
+        assert_eq!(addressee(&policy, "ups@cellar.local"), me);
+        assert_eq!(addressee(&policy, "ups@[192.0.2.1]"), me);
+        assert_eq!(addressee(&policy, ""), None, "no report about a report (RFC 5321 §4.5.5)");
+        policy.recipients.allow = vec![Pattern::Domain("gmail.com".to_owned())];
+        assert_eq!(addressee(&policy, "root@example.org"), me, "where mail may not go, no report goes");
+        policy.recipients.redirect_all = Some(address("all@gmail.com"));
+        assert_eq!(addressee(&policy, "ups@cellar.local").as_deref(), Some("all@gmail.com"));
+    }
+
+    #[test]
+    fn a_report_is_mail_from_nobody_through_the_same_account() {
+        let (submission, _) =
+            report(&policy(), "root@example.org", address("x@example.com").into(), &refused(), HEADER).unwrap();
+        assert_eq!(submission.envelope.reverse_path, ReversePath::Null);
+        assert_eq!((submission.account.as_str(), submission.protocol), ("home", Protocol::Local));
+        assert_eq!(submission.client, Client::ourselves());
+        assert_eq!(submission.received, Timestamp::from_second(1_700_000_600).unwrap());
+    }
+
+    #[test]
+    fn status_codes_are_permanent_and_true() {
+        let reply = |code, enhanced| Outcome::Refused(Why::Reply(Reply::new(code, enhanced, "no")));
+        let timeout = Outcome::Expired(Why::Reply(Reply::new(451, Enhanced(4, 3, 0), "later")));
+        assert_eq!(status_code(&reply(550, Enhanced(5, 7, 1))), "5.7.1");
+        assert_eq!(status_code(&reply(550, Enhanced(4, 7, 1))), "5.0.0", "what failed is no transient failure");
+        assert_eq!(status_code(&Outcome::Refused(Why::Reply(Reply::plain(550, "no")))), "5.0.0");
+        assert_eq!(status_code(&timeout), "4.4.7");
+    }
+
+    #[test]
+    fn a_strange_header_does_not_break_a_report() {
+        let mut endless = b"Subject: ok\r\n".to_vec();
+        endless.extend(b"X-Filler: 0123456789\r\n".repeat(5000));
+        let report = text(address("x@example.com").into(), &refused(), &endless);
+        assert!(report.len() < HEADER_BYTES_MAX + 4096 && report.ends_with("\r\n--report-000000000002d--\r\n"));
+        assert!(report.contains("\r\nSubject: Undelivered mail: ok\r\n"));
+        for header in [&b"\xff\xfe"[..], b"", b"\r\n", b"subject\r\n", b"Subject: \xc3\xbc\r\n", b"Subject:\r\n"] {
+            let account = address("me@gmail.com");
+            let policy = policy();
+            let reporter = Reporter { policy: &policy, account: &account, at: Timestamp::UNIX_EPOCH };
+            let (to, outcome) = (Recipient::from(address("x@example.com")), refused());
+            let (_, content) = reporter.report(&message("a@example.org"), &[(&to, &outcome)], header).unwrap();
+            let content = String::from_utf8_lossy(&content).into_owned();
+            assert!(content.contains("Subject: Undelivered mail: (without a subject)\r\n"), "{content}");
+        }
+    }
+
+    #[test]
+    fn long_replies_are_folded_and_lose_nothing() {
+        let words = "word ".repeat(60) + &"x".repeat(200);
+        let folded = folded(&words);
+        assert!(folded.lines().all(|line| line.len() <= 201));
+        assert_eq!(folded.replace("\r\n ", " "), words);
+    }
 }

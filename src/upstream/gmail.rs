@@ -36,6 +36,12 @@ const DATA_DEADLINE: Duration = Duration::from_mins(2);
 const PIECE_DEADLINE: Duration = Duration::from_mins(3);
 const DOT_DEADLINE: Duration = Duration::from_mins(10);
 const AUTH_DEADLINE: Duration = Duration::from_mins(2);
+/// For MAIL, all RCPTs and DATA of one transaction together, and for all pieces of one content.
+const ENVELOPE_DEADLINE: Duration = Duration::from_mins(15);
+const CONTENT_DEADLINE: Duration = Duration::from_mins(75);
+/// After this time no further transaction of the same message is begun. With the two above, and the dot, an attempt
+/// stays below the four hours of a lease.
+const BEGIN_DEADLINE: Duration = Duration::from_hours(2);
 const QUIT_DEADLINE: Duration = Duration::from_secs(2);
 /// For a reply that is already there, if there is one.
 const LAST_WORDS_DEADLINE: Duration = Duration::from_secs(2);
@@ -194,7 +200,8 @@ impl Upstream for Gmail {
     async fn deliver(&mut self, consignment: &Consignment, content: &mut dyn Outgoing) -> Dispatch {
         let mut waiting: VecDeque<(u32, Address)> = consignment.recipients.iter().cloned().collect();
         let mut dispatch = Dispatch { outcomes: Vec::with_capacity(waiting.len()), trouble: None };
-        while !waiting.is_empty() && dispatch.trouble.is_none() {
+        let began = Instant::now();
+        while !waiting.is_empty() && dispatch.trouble.is_none() && began.elapsed() < BEGIN_DEADLINE {
             let group: Vec<_> = waiting.drain(..waiting.len().min(RECIPIENTS_MAX)).collect();
             match self.transact(consignment, &group, content).await {
                 Transacted::Answered { outcomes, again, trouble } => {
@@ -217,7 +224,9 @@ impl Upstream for Gmail {
             }
         }
         let untried: Vec<_> = waiting.into();
-        let why = dispatch.outcomes.last().map(|(_, outcome)| outcome.reason()).unwrap_or_default();
+        // What kept the others from being tried: the last thing that was not a success, else the time it took.
+        let reason = dispatch.outcomes.last().filter(|(_, outcome)| !matches!(outcome, Outcome::Delivered(_)));
+        let why = reason.map_or_else(|| "it is not their turn yet".to_owned(), |(_, outcome)| outcome.reason());
         dispatch.outcomes.extend(same(&untried, &Outcome::Deferred(Why::NoAnswer(why))));
         dispatch
     }
@@ -284,9 +293,10 @@ impl Connection {
     ) -> Transacted {
         // Until it has come to its end: whoever breaks it off leaves a transaction open.
         self.fit = false;
-        let envelope = match self.send_envelope(consignment, group).await {
-            Ok(envelope) => envelope,
-            Err(setback) => return Transacted::Broken(setback),
+        let envelope = match timeout(ENVELOPE_DEADLINE, self.send_envelope(consignment, group)).await {
+            Ok(Ok(envelope)) => envelope,
+            Ok(Err(setback)) => return Transacted::Broken(setback),
+            Err(_) => return Transacted::Broken(Fault::late(Stage::Rcpt, ENVELOPE_DEADLINE).into()),
         };
         self.used = Instant::now();
         let Envelope { mut outcomes, again, accepted, data, trouble } = envelope;
@@ -392,6 +402,7 @@ impl Connection {
 
     /// Sends the content and the final dot, the dot in the same write as the last piece.
     async fn send_content(&mut self, content: &mut dyn Outgoing) -> Result<Reply, Transfer> {
+        let began = Instant::now();
         let mut stuffing = Stuffing::default();
         let mut piece = next_piece(content).await?;
         while let Some(bytes) = piece {
@@ -401,10 +412,11 @@ impl Connection {
                 wire_bytes.extend_from_slice(b".\r\n");
             }
             let last = piece.is_none();
-            let fault = match timeout(PIECE_DEADLINE, send(&mut self.wire, &wire_bytes, last)).await {
+            let deadline = PIECE_DEADLINE.min(CONTENT_DEADLINE.saturating_sub(began.elapsed()));
+            let fault = match timeout(deadline, send(&mut self.wire, &wire_bytes, last)).await {
                 Ok(Ok(())) => continue,
                 Ok(Err(error)) => Fault::Closed { stage: Stage::Dot, reason: error.to_string() },
-                Err(_) => Fault::late(Stage::Dot, PIECE_DEADLINE),
+                Err(_) => Fault::late(Stage::Dot, deadline),
             };
             return match hear(&mut self.smtp, Stage::Dot, LAST_WORDS_DEADLINE).await {
                 // It had enough before the end, and said so before it closed the connection.
