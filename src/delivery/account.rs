@@ -111,7 +111,7 @@ mod tests {
     }
 
     fn trouble(kind: TroubleKind, reason: &str) -> Trouble {
-        Trouble { kind, reason: reason.to_owned(), cure: String::new() }
+        Trouble { kind, reason: reason.to_owned(), cure: String::new(), until: None }
     }
 
     fn away() -> Trouble {

@@ -261,17 +261,17 @@ mod tests {
     fn report(
         policy: &Policy,
         from: &str,
-        to: Recipient,
+        to: &Recipient,
         outcome: &Outcome,
         header: &[u8],
     ) -> Option<(Submission, String)> {
         let account = address("me@gmail.com");
         let reporter = Reporter { policy, account: &account, at: Timestamp::from_second(1_700_000_600).unwrap() };
-        let (submission, content) = reporter.report(&message(from), &[(&to, outcome)], header)?;
+        let (submission, content) = reporter.report(&message(from), &[(to, outcome)], header)?;
         Some((submission, String::from_utf8(content.to_vec()).unwrap()))
     }
 
-    fn text(to: Recipient, outcome: &Outcome, header: &[u8]) -> String {
+    fn text(to: &Recipient, outcome: &Outcome, header: &[u8]) -> String {
         report(&policy(), "root@example.org", to, outcome, header).unwrap().1
     }
 
@@ -279,7 +279,7 @@ mod tests {
     fn a_refusal_is_reported_in_words_and_in_fields() {
         let to = Recipient { address: address("gone@gmail.com"), original: Some(address("root@localhost")) };
         let golden = include_str!("../../tests/notices/refused.eml").replace('\n', "\r\n");
-        let report = text(to, &refused(), HEADER);
+        let report = text(&to, &refused(), HEADER);
         // The returned header keeps the line ends it came with.
         assert_eq!(report.replace("\r\n", "\n").replace('\n', "\r\n"), golden);
     }
@@ -288,7 +288,7 @@ mod tests {
     fn what_was_given_up_is_reported_with_its_last_reason() {
         let expired = Outcome::Expired(Why::NoAnswer("no answer within 60 seconds (RCPT)".to_owned()));
         let golden = include_str!("../../tests/notices/expired.eml").replace('\n', "\r\n");
-        let report = text(address("jörg@example.com").into(), &expired, b"X: no subject\r\n\r\n");
+        let report = text(&address("jörg@example.com").into(), &expired, b"X: no subject\r\n\r\n");
         assert_eq!(report, golden);
     }
 
@@ -296,7 +296,7 @@ mod tests {
     fn reports_go_to_the_sender_if_mail_can_arrive_there_else_to_the_account() {
         let mut policy = policy();
         let addressee = |policy: &Policy, from: &str| {
-            let told = report(policy, from, address("x@example.com").into(), &refused(), HEADER);
+            let told = report(policy, from, &address("x@example.com").into(), &refused(), HEADER);
             told.map(|(submission, _)| submission.envelope.recipients[0].address.to_string())
         };
         let me = Some("me@gmail.com".to_owned());
@@ -313,7 +313,7 @@ mod tests {
     #[test]
     fn a_report_is_mail_from_nobody_through_the_same_account() {
         let (submission, _) =
-            report(&policy(), "root@example.org", address("x@example.com").into(), &refused(), HEADER).unwrap();
+            report(&policy(), "root@example.org", &address("x@example.com").into(), &refused(), HEADER).unwrap();
         assert_eq!(submission.envelope.reverse_path, ReversePath::Null);
         assert_eq!((submission.account.as_str(), submission.protocol), ("home", Protocol::Local));
         assert_eq!(submission.client, Client::ourselves());
@@ -334,7 +334,7 @@ mod tests {
     fn a_strange_header_does_not_break_a_report() {
         let mut endless = b"Subject: ok\r\n".to_vec();
         endless.extend(b"X-Filler: 0123456789\r\n".repeat(5000));
-        let report = text(address("x@example.com").into(), &refused(), &endless);
+        let report = text(&address("x@example.com").into(), &refused(), &endless);
         assert!(report.len() < HEADER_BYTES_MAX + 4096 && report.ends_with("\r\n--report-000000000002d--\r\n"));
         assert!(report.contains("\r\nSubject: Undelivered mail: ok\r\n"));
         for header in [&b"\xff\xfe"[..], b"", b"\r\n", b"subject\r\n", b"Subject: \xc3\xbc\r\n", b"Subject:\r\n"] {

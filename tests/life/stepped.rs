@@ -1,0 +1,132 @@
+//! Steps: places where an attempt can be stopped, before and after everything it asks of the world.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use smarthost::mail::{MessageId, Submission, Timestamp};
+use smarthost::spool::{
+    AcceptError, Accepted, Backlog, Claim, Content, Filter, Lease, Order, Past, Queued, Record, Settlement, Spool,
+    SpoolError, TroubleNote, Upload, Which,
+};
+use tokio::sync::oneshot;
+
+/// Says that the attempt which is being polled has come to a step. The flag is raised for whoever polls, and
+/// the attempt goes on when it is polled again.
+#[derive(Clone, Default)]
+pub struct Steps(Arc<AtomicBool>);
+
+impl Steps {
+    pub async fn step(&self) {
+        let mut passed = false;
+        std::future::poll_fn(|_| {
+            if std::mem::replace(&mut passed, true) {
+                return Poll::Ready(());
+            }
+            self.0.store(true, Ordering::Relaxed);
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Whether a step was reached since the last call.
+    pub fn take(&self) -> bool {
+        self.0.swap(false, Ordering::Relaxed)
+    }
+}
+
+/// The spool as an attempt sees it: it can be stopped before and after every call, and fails at times.
+pub struct Stepped {
+    pub spool: Arc<dyn Spool>,
+    pub steps: Steps,
+    /// How many of the next settlements fail.
+    pub settlements_to_fail: AtomicU64,
+}
+
+#[async_trait]
+impl Spool for Stepped {
+    fn upload(&self, now: Timestamp) -> Upload {
+        self.spool.upload(now)
+    }
+
+    async fn append(&self, upload: &mut Upload, piece: Bytes) -> Result<(), AcceptError> {
+        self.spool.append(upload, piece).await
+    }
+
+    async fn accept(&self, submission: Submission, content: Content) -> Result<Accepted, AcceptError> {
+        self.spool.accept(submission, content).await
+    }
+
+    async fn claim(&self, account: &str, now: Timestamp) -> Result<Claim, SpoolError> {
+        self.spool.claim(account, now).await
+    }
+
+    fn listen(&self, account: &str) -> oneshot::Receiver<Lease> {
+        self.spool.listen(account)
+    }
+
+    async fn piece(&self, id: MessageId, index: u32) -> Result<Option<Bytes>, SpoolError> {
+        self.steps.step().await;
+        self.spool.piece(id, index).await
+    }
+
+    async fn settle(&self, lease: &mut Lease, settlement: &Settlement) -> Result<(), SpoolError> {
+        self.steps.step().await;
+        let failing = self.settlements_to_fail.load(Ordering::Relaxed);
+        if failing > 0 {
+            self.settlements_to_fail.store(failing - 1, Ordering::Relaxed);
+            return Err(SpoolError::Failed("the disk is full, as the dice say".to_owned()));
+        }
+        let settled = self.spool.settle(lease, settlement).await;
+        self.steps.step().await;
+        settled
+    }
+
+    async fn grow_older(&self, account: &str, by: Duration) -> Result<(), SpoolError> {
+        self.spool.grow_older(account, by).await
+    }
+
+    async fn note_trouble(&self, account: &str, trouble: Option<TroubleNote>) -> Result<(), SpoolError> {
+        self.steps.step().await;
+        self.spool.note_trouble(account, trouble).await
+    }
+
+    async fn adopt(&self, accounts: &[String], heir: &str) -> Result<u64, SpoolError> {
+        self.spool.adopt(accounts, heir).await
+    }
+
+    async fn list(&self, which: &Which) -> Result<Vec<Queued>, SpoolError> {
+        self.spool.list(which).await
+    }
+
+    async fn show(&self, id: MessageId) -> Result<Option<Record>, SpoolError> {
+        self.spool.show(id).await
+    }
+
+    async fn order(&self, which: &Which, order: Order, now: Timestamp) -> Result<Vec<MessageId>, SpoolError> {
+        self.spool.order(which, order, now).await
+    }
+
+    async fn retry_asked(&self, account: &str) -> Result<Option<Timestamp>, SpoolError> {
+        self.spool.retry_asked(account).await
+    }
+
+    async fn history(&self, filter: &Filter) -> Result<Vec<(i64, Past)>, SpoolError> {
+        self.spool.history(filter).await
+    }
+
+    async fn prune(&self, before: Timestamp) -> Result<u64, SpoolError> {
+        self.spool.prune(before).await
+    }
+
+    async fn sent_since(&self, account: &str, since: Timestamp) -> Result<Vec<(Timestamp, u32)>, SpoolError> {
+        self.spool.sent_since(account, since).await
+    }
+
+    async fn backlog(&self, now: Timestamp) -> Result<Vec<Backlog>, SpoolError> {
+        self.spool.backlog(now).await
+    }
+}
