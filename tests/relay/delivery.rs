@@ -276,7 +276,7 @@ fn a_refused_data_leaves_nothing_on_the_connection() {
     let gmail = Gmail::start();
     gmail.script("data times=1 => 451 4.3.0 Try again later");
     let mut relay = Relay::new(&gmail);
-    relay.write_config("[retry]\nfirst = \"1s\"\n");
+    relay.write_config("[retry]\nfirst = \"1s\"\n\n[[account]]\nconnections = 1\n");
     relay.start();
     device::send_one(relay.port(), "deferred first", &["a@example.com"]);
     relay.log().wait_for("deferred", 1);
