@@ -118,11 +118,11 @@ pub fn log(event: &Event<'_>) {
             info!(event = "delivered", %id, to, account, reply, attempts, delay_ms);
         }
         E::Deferred { id, to, account, reply, next_try } => {
-            info!(event = "deferred", %id, to, account, reply, %next_try);
+            info!(event = "deferred", %id, to, account, reply, next_try = seconds(next_try));
         }
         E::Refused { id, to, account, reply } => warn!(event = "refused", %id, to, account, reply),
         E::Uncertain { id, to, account, reply, next_try } => {
-            warn!(event = "uncertain", %id, to, account, reply, %next_try);
+            warn!(event = "uncertain", %id, to, account, reply, next_try = seconds(next_try));
         }
         E::Expired { id, to, account, reply } => warn!(event = "expired", %id, to, account, reply),
         E::Account { account, state: state @ "working", reason, cure } => {
@@ -136,4 +136,9 @@ pub fn log(event: &Event<'_>) {
         E::Warning { warning } => warn!(event = "warning", warning),
         E::Bug { reason } => error!(event = "bug", reason),
     }
+}
+
+/// Whole seconds are as exact as a time ahead needs to be.
+fn seconds(time: Timestamp) -> String {
+    format!("{time:.0}")
 }

@@ -5,6 +5,7 @@
 
 mod check;
 mod demo;
+mod explain;
 mod generate;
 mod history;
 mod queue;
@@ -85,6 +86,8 @@ enum Command {
     Queue(queue::Command),
     /// Tell what was delivered, refused or given up, newest first.
     History(history::Options),
+    /// Tell what a reply of Gmail means, what the relay does about it, and what you can do.
+    Explain(explain::Options),
     /// Play Gmail on ports of this machine, for tests of your own.
     #[command(hide = true)]
     Standin(standin::Options),
@@ -191,6 +194,7 @@ async fn perform(cli: Cli) -> Result<(), Failure> {
         Command::Queue(command) => queue::run(&global, &command).await,
         Command::History(options) => history::run(&global, &options).await,
         Command::Standin(options) => standin::run(&global, &options).await,
+        Command::Explain(options) => explain::run(&options),
         Command::Completions(options) => generate::completions(&options),
         Command::Man => generate::man(),
     }

@@ -179,3 +179,17 @@ fn a_wrong_option_is_a_mistake_of_usage() {
     assert!(relay.ask(&["--help"]).contains("smarthost"));
     assert!(relay.ask(&["--version"]).starts_with("smarthost "));
 }
+
+#[test]
+fn replies_are_explained_and_the_page_about_them_is_current() {
+    let gmail = Gmail::start();
+    let relay = Relay::new(&gmail);
+    let said = relay.ask(&["explain", "550-5.4.5 Daily user sending limit", "550 5.4.5 exceeded"]);
+    assert!(said.starts_with("550 5.4.5 Daily user sending limit exceeded\n"), "{said}");
+    assert!(said.contains("holds the account until the limit frees") && said.contains("Cure "), "{said}");
+    let said = relay.command(&["explain", "nothing", "of", "the", "kind"]);
+    assert_eq!(said.status, 65, "{}", said.stderr);
+    assert!(said.stderr.contains("begins with three digits"), "{}", said.stderr);
+    // After a change: smarthost explain --table > docs/replies.md
+    assert_eq!(relay.ask(&["explain", "--table"]), include_str!("../../docs/replies.md"));
+}
