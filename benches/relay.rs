@@ -72,6 +72,12 @@ impl Relay {
         line.split_whitespace().nth(1)?.parse().ok()
     }
 
+    /// What it has handed to the kernel to be written, sockets included, in bytes.
+    fn written_bytes(&self) -> Option<f64> {
+        let io = std::fs::read_to_string(format!("/proc/{}/io", self.process.id())).ok()?;
+        io.lines().find_map(|line| line.strip_prefix("wchar: "))?.parse().ok()
+    }
+
     /// User and system time, in seconds.
     fn processor_s(&self) -> Option<f64> {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id())).ok()?;
@@ -201,10 +207,12 @@ async fn delivery() -> Result<Figures, Failure> {
     gmail.wait_for(MESSAGES as u64, DEADLINE).await?;
     let rate = MESSAGES as f64 / began.elapsed().as_secs_f64();
     let processor = (relay.processor_s().unwrap_or(0.0) - before) * 1000.0 / MESSAGES as f64;
+    let written_kb = relay.written_bytes().unwrap_or(0.0) / 1000.0 / MESSAGES as f64;
     let peak_kb = relay.status("VmHWM").unwrap_or(0);
     gmail.stop().await;
     Ok(vec![
         ("delivered a second", rate),
+        ("kB written for one delivered", written_kb),
         ("processor seconds for 1,000", processor),
         ("peak memory, MB", peak_kb as f64 / 1000.0),
     ])
