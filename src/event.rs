@@ -1,6 +1,6 @@
 //! Everything worth a log line: one enum, and one place that writes it.
 //!
-//! Names and keys are stable (INTERFACE, section 3); the sentence behind them is not. An event holds no secret: the
+//! Names and keys are stable (docs/log.md); the sentence behind them is not. An event holds no secret: the
 //! types that do cannot be put here, and commands of clients come without arguments that could be one.
 
 use tracing::{debug, error, info, warn};

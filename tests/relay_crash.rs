@@ -1,4 +1,4 @@
-//! Promise 1 of INTERFACE.md against the program itself: killed in the middle, and on a disk that fails to sync.
+//! Promise 1 of the README against the program itself: killed in the middle, and on a disk that fails to sync.
 //!
 //! Gmail is a closed port, so that all mail stays in the queue.
 

@@ -243,3 +243,14 @@ fn the_tree_of_dependencies_stays_in_order() {
     let many: Vec<_> = versions.iter().filter(|(_, versions)| versions.len() > 2).collect();
     assert!(many.is_empty(), "in more than two versions: {many:?}");
 }
+
+/// The page about the log knows every event and no other; their keys are checked where they are written.
+#[test]
+fn the_page_about_the_log_is_current() {
+    let read = |name: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap();
+    let (source, page) = (read("src/event.rs"), read("docs/log.md"));
+    let logged: BTreeSet<&str> = source.split("event = \"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    let told: BTreeSet<&str> = page.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    assert!(logged.len() > 10, "{logged:?}");
+    assert_eq!(told, logged, "docs/log.md and src/event.rs");
+}

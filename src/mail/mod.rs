@@ -132,7 +132,7 @@ pub struct Message {
     /// Attempts made before this one.
     pub attempts: u32,
     /// How long the account has been working since this message was accepted, in milliseconds: the clock by
-    /// which mail expires. It stands still while the account is paused (INTERFACE, promise 3).
+    /// which mail expires. It stands still while the account is paused (README, promise 3).
     pub patience_ms: u64,
     /// The whole content, where it is small enough to have stayed in memory; otherwise read it from the spool.
     pub content: Option<Bytes>,

@@ -2,7 +2,7 @@
 //!
 //! Pure. The rules are [`TABLE`], read from the top; what is not in it is judged by its first digit. Two things hold
 //! whatever Gmail says: only an answer about a message can refuse it, so nothing about an account ever bounces mail
-//! (INTERFACE, promise 3); and a reply that nobody knows is tried again. A code alone is no verdict: `550 5.4.5` is a
+//! (README, promise 3); and a reply that nobody knows is tried again. A code alone is no verdict: `550 5.4.5` is a
 //! limit that frees itself, `421 4.7.0 (EHLO)` never heals (gmail.md, section 0).
 
 use std::fmt;

@@ -1,5 +1,5 @@
 //! The whole life of mail, simulated: the real spool, the real deliveries, a clock that is turned by hand, and a
-//! Gmail that misbehaves. What must hold at the end are the promises of INTERFACE.md, section 4.
+//! Gmail that misbehaves. What must hold at the end are the promises of the README.
 //!
 //! `LIFE_ROUNDS` is the number of lives (each from another seed), `LIFE_SEED` the first seed.
 
