@@ -86,23 +86,28 @@ impl Delivery {
         Delivery { spool, settings, account: Mutex::new(Account::Working), ledger: OnceCell::new() }
     }
 
-    /// One attempt: repair, deliver, judge, settle.
+    /// One attempt, whole: repair, deliver, judge, settle.
     pub async fn attempt(&self, mut lease: Lease, upstream: &mut dyn Upstream, started: Timestamp) {
+        let settlement = self.try_once(&lease, upstream, started).await;
+        self.settle(&mut lease, &settlement).await;
+    }
+
+    /// An attempt up to what is to be stored of it.
+    async fn try_once(&self, lease: &Lease, upstream: &mut dyn Upstream, started: Timestamp) -> Settlement {
         let clock = Instant::now();
-        let message = lease.message.clone();
-        let settlement = match self.dispatch(&message, upstream, started).await {
+        let message = &lease.message;
+        match self.dispatch(message, upstream, started).await {
             Ok(dispatch) => {
                 let at = started + clock.elapsed();
                 self.note_trouble(dispatch.trouble.as_ref(), at).await;
-                self.conclude(&message, dispatch, at).await
+                self.conclude(message, dispatch, at).await
             }
             Err(words) => {
                 event::log(&Event::SpoolFailed { reason: &words });
                 self.not_tried();
-                self.unread(&message, &words, started + clock.elapsed())
+                self.unread(message, &words, started + clock.elapsed())
             }
-        };
-        self.settle(&mut lease, &settlement).await;
+        }
     }
 
     /// Stores what became of an attempt, however often the store fails: Gmail may have the message by now, and whoever

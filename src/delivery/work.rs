@@ -69,20 +69,29 @@ impl Delivery {
         U: Fn() -> Box<dyn Upstream>,
     {
         let mut upstream = make_upstream();
+        let mut next: Option<Box<Lease>> = None;
         while !*stop.borrow() {
-            let lease = tokio::select! {
-                lease = self.next_lease(upstream.as_mut(), now) => lease,
-                _ = stop.changed() => break,
+            let lease = if let Some(lease) = next.take() {
+                *lease
+            } else {
+                tokio::select! {
+                    lease = self.next_lease(upstream.as_mut(), now) => lease,
+                    _ = stop.changed() => break,
+                }
             };
             let delivery = Arc::clone(&self);
             // A task of its own, so that a mistake of ours ends this attempt and nothing else.
             let mut attempt = JoinSet::new();
             attempt.spawn(async move {
-                delivery.attempt(lease, upstream.as_mut(), now()).await;
-                upstream
+                let settlement = delivery.try_once(&lease, upstream.as_mut(), now()).await;
+                (upstream, lease, settlement)
             });
             upstream = match attempt.join_next().await {
-                Some(Ok(upstream)) => upstream,
+                Some(Ok((upstream, mut lease, settlement))) => {
+                    // The next claim shares its commit with this settlement.
+                    ((), next) = tokio::join!(self.settle(&mut lease, &settlement), self.claim_at_once(now()));
+                    upstream
+                }
                 Some(Err(error)) => {
                     event::log(&Event::Bug { reason: &error.to_string() });
                     self.not_tried();
@@ -92,6 +101,17 @@ impl Delivery {
             };
         }
         upstream.close().await;
+    }
+
+    /// What is due, if the account works. Everything else is left to those who wait.
+    async fn claim_at_once(&self, now: Timestamp) -> Option<Box<Lease>> {
+        if !self.account().is_working() {
+            return None;
+        }
+        match self.spool.claim(&self.settings.account, now).await {
+            Ok(Claim::Leased(lease)) => Some(lease),
+            Ok(Claim::NothingUntil(_)) | Err(_) => None,
+        }
     }
 
     /// Waits for something to deliver, and for leave to do so.
