@@ -22,6 +22,7 @@ mod line_ends;
 mod long_lines;
 mod mailboxes;
 mod parameters;
+mod required;
 mod sender;
 mod structure;
 
@@ -179,7 +180,7 @@ impl Reading {
         let size = self.intake.size;
         let InBody { fields, from, change, entity, walk } = self.intake.into_body();
         let findings = walk.finish();
-        let mut head = head::repair(&fields, &entity, &findings, settings, message);
+        let mut head = required::repair(&fields, &entity, &findings, settings, message);
         head.changes.extend(change);
         if self.line_ends.altered() {
             head.changes.push("made every line end CRLF, and removed what is neither text nor line end");
