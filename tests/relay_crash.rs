@@ -210,18 +210,27 @@ fn strace_works() -> bool {
     strace.is_ok_and(|strace| strace.status.success())
 }
 
-/// The sync of the message that gets the 451 fails, once; every sync after it would succeed.
 #[test]
-fn a_failed_sync_is_never_acknowledged_and_ends_the_taking_of_mail() {
+fn a_sync_that_fails_once_is_never_acknowledged_and_ends_the_taking_of_mail() {
+    take_mail_until_a_sync_fails("40");
+}
+
+#[test]
+fn a_disk_that_fails_for_good_leaves_nothing_of_what_got_a_451() {
+    take_mail_until_a_sync_fails("40+");
+}
+
+/// `when` is which syncs fail, as strace counts them.
+fn take_mail_until_a_sync_fails(when: &str) {
     if !strace_works() {
         println!("SKIPPED: a failed sync, since strace is missing or may not trace here");
         return;
     }
     let folder = tempfile::tempdir().unwrap();
     let spool = folder.path().join("spool");
-    let fault = "inject=fdatasync,fsync:error=EIO:when=40";
+    let fault = format!("inject=fdatasync,fsync:error=EIO:when={when}");
     let trace = folder.path().join("trace").display().to_string();
-    let strace = ["strace", "-D", "-f", "-o", &trace, "-e", "trace=fdatasync,fsync", "-e", fault];
+    let strace = ["strace", "-D", "-f", "-o", &trace, "-e", "trace=fdatasync,fsync", "-e", &fault];
     let relay = Relay::start(smarthost(&spool, &strace));
     let mut client = Client::connect(relay.address).unwrap();
     assert_eq!(client.send("first@example.com", 100), Some(250));

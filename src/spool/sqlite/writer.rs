@@ -186,14 +186,27 @@ fn give_up(db: &Connection, batch: Vec<Box<dyn Request>>, error: &rusqlite::Erro
     }
     let suspect = is_suspect(error);
     if suspect {
-        // The pages of a failed sync may be in the log file, whole and with their commit mark, and would come back to
-        // life at the next start. Cutting the log off behind the last good commit keeps the promise of the 451.
-        let _ = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        bury(db);
         event::log(&Event::SpoolBroken { reason: &error.to_string() });
     }
     let failure = Failure::of(error);
     refuse(batch, &failure);
     suspect.then(|| Failure::Failed(format!("closed after a failed write ({error}) until the relay is started again")))
+}
+
+/// The pages of a failed sync may be in the log file, whole and with their commit mark, and would come back to life at
+/// the next start. Cutting the log off behind the last good commit keeps the promise of the 451. Where the disk does
+/// not even do that, a transaction of nothing is written over them: the checksums of a log are a chain, so what is
+/// left of the old one counts no more, whether or not the new one is ever synced.
+fn bury(db: &Connection) {
+    let cut_off = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i32>(0));
+    if cut_off == Ok(0) {
+        return;
+    }
+    let version = db.query_row("PRAGMA user_version", [], |row| row.get::<_, i32>(0));
+    if let Ok(version) = version {
+        let _ = db.execute_batch(&format!("PRAGMA user_version = {version}"));
+    }
 }
 
 /// Whether the disk can no longer be believed. After a failed sync the system may call pages clean that never
