@@ -6,6 +6,7 @@
 //! again.
 
 mod queries;
+mod room;
 mod rows;
 mod schema;
 mod writer;
@@ -25,6 +26,7 @@ use super::{
     Spool, SpoolError, TroubleNote, Upload, Which,
 };
 use crate::mail::{MessageId, Submission, Timestamp};
+use room::Disk;
 use schema::{DaemonLock, database, make_folder, open_reader, open_writer};
 pub use schema::{OpenError, is_in_use};
 use writer::{Failure, Writer};
@@ -36,6 +38,7 @@ pub struct SqliteSpool {
     readers: Arc<Readers>,
     listening: Arc<Listening>,
     numbers: IdSource,
+    disk: Disk,
     lock: Option<DaemonLock>,
 }
 
@@ -74,6 +77,8 @@ impl SqliteSpool {
     }
 
     fn with(db: Connection, folder: &Path, lock: Option<DaemonLock>) -> Result<SqliteSpool, OpenError> {
+        let disk = Disk::of(folder);
+        disk.fit_log(&db).map_err(|reason| OpenError::Sqlite { path: database(folder), reason })?;
         let (writer, thread) =
             Writer::start(db).map_err(|reason| OpenError::Folder { path: folder.to_owned(), reason })?;
         Ok(SqliteSpool {
@@ -82,6 +87,7 @@ impl SqliteSpool {
             readers: Arc::new(Readers { folder: folder.to_owned(), idle: Mutex::default() }),
             listening: Arc::default(),
             numbers: IdSource::default(),
+            disk,
             lock,
         })
     }
@@ -217,8 +223,12 @@ impl Spool for SqliteSpool {
         let (id, index) = (upload.id, upload.pieces);
         upload.pieces += 1;
         upload.bytes += piece.len() as u64;
-        self.writer.write(move |db| queries::add_piece(db, id, index, &piece)).await?;
-        Ok(())
+        let disk = self.disk.clone();
+        let add = move |db: &Connection| {
+            disk.ensure_room(db, piece.len() as u64)?;
+            queries::add_piece(db, id, index, &piece)
+        };
+        Ok(self.writer.write(add).await?)
     }
 
     async fn accept(&self, submission: Submission, content: Content) -> Result<Accepted, AcceptError> {
@@ -230,10 +240,11 @@ impl Spool for SqliteSpool {
         let id = upload.as_ref().map_or_else(|| self.numbers.next(submission.received), |upload| upload.id);
         let pieces = upload.as_ref().map(|upload| upload.pieces);
         let release = self.releaser(submission.received);
-        let listening = Arc::clone(&self.listening);
+        let (listening, disk) = (Arc::clone(&self.listening), self.disk.clone());
         let handed = self
             .writer
             .write(move |db| {
+                disk.ensure_room(db, small.as_ref().map_or(0, Bytes::len) as u64)?;
                 if let Some(pieces) = pieces
                     && !queries::is_whole(db, id, pieces)?
                 {

@@ -190,6 +190,10 @@ fn give_up(db: &Connection, batch: Vec<Box<dyn Request>>, error: &rusqlite::Erro
         event::log(&Event::SpoolBroken { reason: &error.to_string() });
     }
     let failure = Failure::of(error);
+    if let Failure::Full(_) = failure {
+        // What is in the log alone goes where it belongs, so that whoever tries again finds the log's room free.
+        let _ = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    }
     refuse(batch, &failure);
     suspect.then(|| Failure::Failed(format!("closed after a failed write ({error}) until the relay is started again")))
 }

@@ -1,0 +1,64 @@
+//! Whether the disk has room for one more message.
+//!
+//! A disk that is full to the last byte is a trap: what would free space, settling and deleting, has to be written
+//! first. So mail is refused while a little is still free, and that little is left to those who free more.
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, ffi};
+
+/// What is left to settlements, in bytes; on a small disk a tenth of it.
+const RESERVE_BYTES: u64 = 64 * 1024 * 1024;
+const RESERVE_PART: u64 = 10;
+/// On a disk smaller than this, the log is emptied after so many pages of 8 KiB; usually after 1000.
+const SMALL_DISK_BYTES: u64 = 256 * 1024 * 1024;
+const SMALL_LOG_PAGES: u32 = 32;
+/// What is accepted goes to the log first, and then to the database.
+const WRITTEN_TIMES: u64 = 2;
+
+/// The disk that a spool is on.
+#[derive(Clone, Debug)]
+pub struct Disk {
+    folder: PathBuf,
+}
+
+impl Disk {
+    pub fn of(folder: &Path) -> Disk {
+        Disk { folder: folder.to_owned() }
+    }
+
+    /// Keeps the log small beside a disk that is small: it could take all of it otherwise, and leave no room to empty it.
+    ///
+    /// # Errors
+    /// As SQLite says.
+    pub fn fit_log(&self, db: &Connection) -> rusqlite::Result<()> {
+        let total =
+            rustix::fs::statvfs(&self.folder).map_or(u64::MAX, |disk| disk.f_blocks.saturating_mul(disk.f_frsize));
+        if total < SMALL_DISK_BYTES {
+            db.query_row(&format!("PRAGMA wal_autocheckpoint = {SMALL_LOG_PAGES}"), [], |_| Ok(()))?;
+        }
+        Ok(())
+    }
+
+    /// Fails as a full disk does, if `bytes` more would be too much. Pages that are free inside the database count as
+    /// room. Where the system does not tell, the disk is left to speak for itself.
+    ///
+    /// # Errors
+    /// `SQLITE_FULL`.
+    pub fn ensure_room(&self, db: &Connection, bytes: u64) -> rusqlite::Result<()> {
+        let Ok(disk) = rustix::fs::statvfs(&self.folder) else { return Ok(()) };
+        let reserve = RESERVE_BYTES.min(disk.f_blocks.saturating_mul(disk.f_frsize) / RESERVE_PART);
+        let needed = reserve.saturating_add(bytes.saturating_mul(WRITTEN_TIMES));
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        if free >= needed || free.saturating_add(free_inside(db)?) >= needed {
+            return Ok(());
+        }
+        let words = format!("less than {} MB are free on the disk of the spool", needed.div_ceil(1_000_000));
+        Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_FULL), Some(words)))
+    }
+}
+
+fn free_inside(db: &Connection) -> rusqlite::Result<u64> {
+    let number = |pragma: &str| db.query_row(pragma, [], |row| row.get::<_, u32>(0)).map(u64::from);
+    Ok(number("PRAGMA freelist_count")? * number("PRAGMA page_size")?)
+}
