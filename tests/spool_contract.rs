@@ -4,6 +4,7 @@ mod sample;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -211,6 +212,20 @@ contract! {
         drop(claim(opened.spool(), at(5)).await);
         let again = claim(opened.spool(), at(5)).await;
         assert_eq!((again.message.id, again.message.attempts), (id, 0));
+    }
+
+    a_claim_that_nobody_waits_for_any_more_leaves_no_lease(opened) {
+        let id = accept(opened.spool(), &["a@example.com"], at(0)).await;
+        for _ in 0..20 {
+            let spool = opened.spool();
+            let mut claim = spool.claim("home", at(5));
+            // Asked, and then broken off before the answer, as by a reload.
+            std::future::poll_fn(|context| Poll::Ready(claim.as_mut().poll(context).is_ready())).await;
+        }
+        until("the message is due again", || async {
+            matches!(opened.spool().claim("home", at(5)).await.unwrap(), Claim::Leased(lease) if lease.message.id == id)
+        })
+        .await;
     }
 
     a_dropped_old_lease_does_not_disturb_the_newer_one(opened) {
