@@ -25,7 +25,7 @@ pub fn man() -> Result<(), Failure> {
     command.build();
     let out = &mut io::stdout();
     clap_mangen::Man::new(command.clone()).render(out)?;
-    for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help") {
+    for sub in command.get_subcommands().filter(|sub| !sub.is_hide_set() && sub.get_name() != "help") {
         let page = clap_mangen::Man::new(sub.clone());
         io::Write::write_all(out, format!(".SH \"smarthost {}\"\n", sub.get_name()).as_bytes())?;
         page.render_description_section(out)?;
