@@ -1,6 +1,6 @@
 //! `smarthost queue`: the mail that waits. Works whether or not the relay runs.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io::{self, Write};
 use std::sync::Arc;
 
@@ -80,6 +80,12 @@ async fn list(spool: &SqliteSpool, json: bool) -> Result<(), Failure> {
         return Ok(writeln!(io::stdout(), "Nothing waits.")?);
     }
     let now = now();
+    let troubled: HashMap<String, String> = spool
+        .backlog(now)
+        .await?
+        .into_iter()
+        .filter_map(|backlog| Some((backlog.account, backlog.trouble?.state)))
+        .collect();
     let rows: Vec<_> = queued
         .iter()
         .map(|message| {
@@ -87,7 +93,11 @@ async fn list(spool: &SqliteSpool, json: bool) -> Result<(), Failure> {
                 Some(seconds) if message.state == State::Waiting && seconds > 0 => {
                     format!("in {}", table::duration(seconds))
                 }
-                Some(_) if message.state == State::Waiting => "now".to_owned(),
+                // What keeps it is told by `smarthost status`.
+                Some(_) if message.state == State::Waiting => match troubled.get(&message.account) {
+                    Some(state) => format!("account {state}"),
+                    None => "now".to_owned(),
+                },
                 _ => message.state.word().to_owned(),
             };
             vec![
