@@ -29,7 +29,7 @@ CREATE TABLE message (
     last_reply TEXT
 );
 
-CREATE INDEX message_due ON message (account, due) WHERE due IS NOT NULL AND held = 0;
+CREATE INDEX message_due ON message (account, held, due) WHERE due IS NOT NULL;
 
 CREATE TABLE recipient (
     message INTEGER NOT NULL,
