@@ -478,7 +478,10 @@ async fn it_runs_until_told_to_stop() {
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let running = tokio::spawn(smarthost::standin::run(
         Options::default(),
-        |standin| announce.send(standin.ports()).unwrap(),
+        |standin| {
+            announce.send(standin.ports()).unwrap();
+            Ok(())
+        },
         async { stopped.await.unwrap() },
     ));
     let ports = started.await.unwrap();

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::{Failure, Global};
 use crate::daemon::{Asked, Signals};
-use crate::standin::{self, Keep, Standin, parse_rules};
+use crate::standin::{self, Keep, Standin, StandinError, parse_rules};
 
 #[derive(Debug, clap::Args)]
 pub struct Options {
@@ -49,19 +49,24 @@ pub async fn run(_: &Global, options: &Options) -> Result<(), Failure> {
         folder: options.folder.clone(),
         ..standin::Options::default()
     };
-    let started = Standin::start(settings).await;
-    let standin = started.map_err(|error| Failure::Unavailable(error.to_string()))?;
-    standin.write_ca(&options.ca_file)?;
+    let asked_to_stop = async { while signals.next().await == Asked::Reload {} };
+    let counts = standin::run(settings, |standin| tell(standin, options), asked_to_stop).await;
+    let counts = counts.map_err(|error| match error {
+        StandinError::Started(error) => Failure::Io(error),
+        error => Failure::Unavailable(error.to_string()),
+    })?;
+    Ok(writeln!(io::stdout(), "{counts:#?}")?)
+}
+
+fn tell(standin: &Standin, options: &Options) -> io::Result<()> {
+    let path = options.ca_file.display();
+    let written = standin.write_ca(&options.ca_file);
+    written.map_err(|error| io::Error::new(error.kind(), format!("cannot write {path}: {error}")))?;
     let ports = standin.ports();
     writeln!(
         io::stdout(),
-        "Playing Gmail at localhost:{} (TLS on connect) and localhost:{} (STARTTLS); trust {}.",
+        "Playing Gmail at localhost:{} (TLS on connect) and localhost:{} (STARTTLS); trust {path}.",
         ports.implicit,
-        ports.starttls,
-        options.ca_file.display()
-    )?;
-    while signals.next().await == Asked::Reload {}
-    let counts = standin.counts();
-    standin.stop().await;
-    Ok(writeln!(io::stdout(), "{counts:#?}")?)
+        ports.starttls
+    )
 }

@@ -126,6 +126,8 @@ pub enum StandinError {
     Certificate(#[from] rcgen::Error),
     #[error("the stand-in cannot use its certificate: {0}")]
     Tls(#[from] rustls::Error),
+    #[error("the stand-in was not to run: {0}")]
+    Started(io::Error),
     #[error("the stand-in cannot write to its folder: {0}")]
     Folder(io::Error),
 }
@@ -273,17 +275,20 @@ impl Standin {
     }
 }
 
-/// Runs a stand-in until `shutdown` resolves; `started` is told once it listens. Returns what it counted.
+/// Runs a stand-in until `shutdown` resolves; `started` is told once it listens, and may end it. Returns what it counted.
 ///
 /// # Errors
-/// Where it does not start.
+/// Where it does not start, or `started` fails.
 pub async fn run(
     options: Options,
-    started: impl FnOnce(&Standin),
+    started: impl FnOnce(&Standin) -> io::Result<()>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<Counts, StandinError> {
     let standin = Standin::start(options).await?;
-    started(&standin);
+    if let Err(error) = started(&standin) {
+        standin.stop().await;
+        return Err(StandinError::Started(error));
+    }
     shutdown.await;
     let counts = standin.counts();
     standin.stop().await;
