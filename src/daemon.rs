@@ -142,12 +142,6 @@ impl Daemon {
         Ok(())
     }
 
-    /// The spool, to look at from the same process.
-    #[must_use]
-    pub fn spool(&self) -> Arc<SqliteSpool> {
-        Arc::clone(&self.spool)
-    }
-
     /// Ends in order. Takes no longer than eight seconds.
     pub async fn stop(mut self) {
         self.stop.send_replace(true);

@@ -6,14 +6,16 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::repair::{Plan, Repair, Settings, Survey};
-use crate::mail::Message;
+use crate::mail::{Message, MessageId};
 use crate::spool::Spool;
 use crate::upstream::Outgoing;
 
 /// Reads the stored pieces of one message.
 struct Pieces {
     spool: Arc<dyn Spool>,
-    message: Message,
+    id: MessageId,
+    /// All of it, where it stayed in memory.
+    whole: Option<Bytes>,
     index: u32,
 }
 
@@ -21,9 +23,9 @@ impl Pieces {
     async fn next(&mut self) -> Result<Option<Bytes>, String> {
         let index = self.index;
         self.index += 1;
-        match &self.message.content {
+        match &self.whole {
             Some(whole) => Ok((index == 0).then(|| whole.clone())),
-            None => self.spool.piece(self.message.id, index).await.map_err(|error| error.to_string()),
+            None => self.spool.piece(self.id, index).await.map_err(|error| error.to_string()),
         }
     }
 }
@@ -38,7 +40,7 @@ pub struct Repaired {
 
 impl std::fmt::Debug for Repaired {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Repaired {{ {} }}", self.pieces.message.id)
+        write!(f, "Repaired {{ {} }}", self.pieces.id)
     }
 }
 
@@ -48,7 +50,7 @@ impl Repaired {
     /// # Errors
     /// Where the store fails, or has lost the content.
     pub async fn survey(spool: Arc<dyn Spool>, message: &Message, settings: &Settings) -> Result<Repaired, String> {
-        let mut pieces = Pieces { spool, message: message.clone(), index: 0 };
+        let mut pieces = Pieces { spool, id: message.id, whole: message.content.clone(), index: 0 };
         let mut survey = Survey::default();
         let mut bytes = 0;
         while let Some(piece) = pieces.next().await? {

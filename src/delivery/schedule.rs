@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::mail::{MessageId, Outcome, Timestamp, Why};
+use crate::mail::{MessageId, Outcome, Timestamp};
 use crate::spool::Next;
 
 /// How patient the relay is.
@@ -66,25 +66,6 @@ impl Outcome {
     }
 }
 
-/// Why a recipient who expired had not been reached, for the report.
-#[must_use]
-pub fn given_up(why: &Why, after: Duration) -> String {
-    format!("given up after {}: {why}", in_words(after))
-}
-
-/// `5 days`, `2 hours`: the largest unit that fits without a rest.
-#[must_use]
-pub fn in_words(time: Duration) -> String {
-    let seconds = time.as_secs();
-    let (count, unit) = match seconds {
-        s if s >= 86_400 && s.is_multiple_of(86_400) => (s / 86_400, "day"),
-        s if s >= 3600 && s.is_multiple_of(3600) => (s / 3600, "hour"),
-        s if s >= 60 && s.is_multiple_of(60) => (s / 60, "minute"),
-        s => (s, "second"),
-    };
-    format!("{count} {unit}{}", if count == 1 { "" } else { "s" })
-}
-
 /// Spreads neighbouring ids evenly (the finaliser of `SplitMix64`).
 fn scatter(id: MessageId, attempts: u32) -> u32 {
     let mut z = id.number().unsigned_abs().wrapping_add(u64::from(attempts).wrapping_mul(0x9e37_79b9_7f4a_7c15));
@@ -96,7 +77,7 @@ fn scatter(id: MessageId, attempts: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::mail::Reply;
+    use crate::mail::{Reply, Why};
 
     const PATIENCE: Patience = Patience {
         first: Duration::from_secs(30),
@@ -137,11 +118,5 @@ mod tests {
         let (late, next) = PATIENCE.after(now, id, 10, PATIENCE.give_up_after, outcomes);
         assert_eq!(next, Next::Done);
         assert_eq!(late, [(0, Outcome::Expired(Why::NoAnswer("away".to_owned()))), (1, delivered)]);
-    }
-
-    #[test]
-    fn times_are_said_in_their_largest_unit() {
-        let said = [432_000, 86_400, 7200, 90, 60].map(|seconds| in_words(Duration::from_secs(seconds)));
-        assert_eq!(said, ["5 days", "1 day", "2 hours", "90 seconds", "1 minute"]);
     }
 }

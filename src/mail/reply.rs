@@ -90,12 +90,6 @@ impl Reply {
     pub fn is_positive(&self) -> bool {
         (200..400).contains(&self.code)
     }
-
-    /// 5yz: trying the same again is of no use (RFC 5321 §4.2.1).
-    #[must_use]
-    pub fn is_permanent(&self) -> bool {
-        (500..600).contains(&self.code)
-    }
 }
 
 /// As it goes over the wire, without the line end.

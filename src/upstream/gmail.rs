@@ -130,7 +130,7 @@ impl Gmail {
         Ok(())
     }
 
-    /// Whether the kept connection is fit for another message.
+    /// Ends the kept connection, where it is not fit for another message.
     async fn quit_if_unfit(&mut self) {
         let fit = self.connection.as_ref().is_some_and(|connection| {
             connection.fit

@@ -192,7 +192,7 @@ fn give_up(db: &Connection, batch: Vec<Box<dyn Request>>, error: &rusqlite::Erro
     let failure = Failure::of(error);
     if let Failure::Full(_) = failure {
         // What is in the log alone goes where it belongs, so that whoever tries again finds the log's room free.
-        let _ = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        empty_log(db);
     }
     refuse(batch, &failure);
     suspect.then(|| Failure::Failed(format!("closed after a failed write ({error}) until the relay is started again")))
@@ -203,14 +203,19 @@ fn give_up(db: &Connection, batch: Vec<Box<dyn Request>>, error: &rusqlite::Erro
 /// not even do that, a transaction of nothing is written over them: the checksums of a log are a chain, so what is
 /// left of the old one counts no more, whether or not the new one is ever synced.
 fn bury(db: &Connection) {
-    let cut_off = db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i32>(0));
-    if cut_off == Ok(0) {
+    if empty_log(db) {
         return;
     }
     let version = db.query_row("PRAGMA user_version", [], |row| row.get::<_, i32>(0));
     if let Ok(version) = version {
         let _ = db.execute_batch(&format!("PRAGMA user_version = {version}"));
     }
+}
+
+/// Moves what is committed from the log into the database, and cuts the log off. Tells whether that could be done.
+fn empty_log(db: &Connection) -> bool {
+    const DONE: i32 = 0;
+    db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)) == Ok(DONE)
 }
 
 /// Whether the disk can no longer be believed. After a failed sync the system may call pages clean that never
