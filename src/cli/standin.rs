@@ -3,9 +3,12 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use tokio::sync::mpsc;
+
 use super::{Failure, Global};
 use crate::daemon::{Asked, Signals};
-use crate::standin::{self, Keep, Standin, StandinError, parse_rules};
+use crate::mail::Timestamp;
+use crate::standin::{self, Keep, Standin, StandinError, Tally, parse_rules};
 
 #[derive(Debug, clap::Args)]
 pub struct Options {
@@ -33,11 +36,15 @@ pub struct Options {
     /// Count messages and forget them.
     #[arg(long)]
     counts_only: bool,
+    /// Print a line with the time, in seconds since 1970, when N messages have come, and again after each N.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    tell_every: Option<u64>,
 }
 
 pub async fn run(_: &Global, options: &Options) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
     let rules = parse_rules(&options.rules.join("\n")).map_err(|error| Failure::BadInput(error.to_string()))?;
+    let (to, mut arrivals) = mpsc::unbounded_channel();
     let settings = standin::Options {
         user: options.user.clone(),
         password: options.password.clone(),
@@ -47,10 +54,18 @@ pub async fn run(_: &Global, options: &Options) -> Result<(), Failure> {
         starttls_port: options.starttls_port,
         rules,
         folder: options.folder.clone(),
+        tally: options.tell_every.map(|every| Tally { every, to }),
         ..standin::Options::default()
     };
+    let telling = tokio::spawn(async move {
+        while let Some((number, at)) = arrivals.recv().await {
+            tell_arrival(number, at)?;
+        }
+        io::Result::Ok(())
+    });
     let asked_to_stop = async { while signals.next().await == Asked::Reload {} };
     let counts = standin::run(settings, |standin| tell(standin, options), asked_to_stop).await;
+    telling.abort();
     let counts = counts.map_err(|error| match error {
         StandinError::Started(error) => Failure::Io(error),
         error => Failure::Unavailable(error.to_string()),
@@ -69,4 +84,9 @@ fn tell(standin: &Standin, options: &Options) -> io::Result<()> {
         ports.implicit,
         ports.starttls
     )
+}
+
+fn tell_arrival(number: u64, at: Timestamp) -> io::Result<()> {
+    let at_us = at.as_microsecond();
+    writeln!(io::stdout(), "{number} messages at {}.{:06}", at_us / 1_000_000, at_us % 1_000_000)
 }

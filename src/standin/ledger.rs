@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::mail::Timestamp;
 
@@ -57,6 +57,23 @@ pub struct Counts {
     pub refused: u64,
 }
 
+/// Who is told when messages arrive: their number and the time.
+#[derive(Clone, Debug)]
+pub struct Tally {
+    /// Each one of so many; 0 is told as 1.
+    pub every: u64,
+    pub to: mpsc::UnboundedSender<(u64, Timestamp)>,
+}
+
+impl Tally {
+    fn arrived(&self, number: u64, at: Timestamp) {
+        if number.is_multiple_of(self.every.max(1)) {
+            // Nobody has to listen any more.
+            let _ = self.to.send((number, at));
+        }
+    }
+}
+
 /// The condition was not met in time.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("waited {waited:?} in vain; until then: {counts:?}")]
@@ -86,6 +103,7 @@ pub(super) type Transcript = Arc<Mutex<String>>;
 #[derive(Debug)]
 pub(super) struct Ledger {
     keep: Keep,
+    tally: Option<Tally>,
     pub counters: Counters,
     received: Mutex<Vec<Received>>,
     transcripts: Mutex<Vec<Transcript>>,
@@ -93,9 +111,10 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    pub fn new(keep: Keep) -> Ledger {
+    pub fn new(keep: Keep, tally: Option<Tally>) -> Ledger {
         Ledger {
             keep,
+            tally,
             counters: Counters::default(),
             received: Mutex::default(),
             transcripts: Mutex::default(),
@@ -128,13 +147,16 @@ impl Ledger {
 
     /// Counts an accepted message of `size` bytes, and keeps it unless only counts are kept. Returns its number.
     pub fn record(&self, message: Received, size: u64) -> u64 {
-        let counters = &self.counters;
+        let (counters, at) = (&self.counters, message.at);
         counters.recipients.fetch_add(message.recipients.len() as u64, Ordering::Relaxed);
         counters.bytes.fetch_add(size, Ordering::Relaxed);
         if self.keeps_everything() {
             lock(&self.received).push(message);
         }
         let number = counters.messages.fetch_add(1, Ordering::Release) + 1;
+        if let Some(tally) = &self.tally {
+            tally.arrived(number, at);
+        }
         self.tell();
         number
     }

@@ -31,7 +31,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
 pub use certificate::Certificate;
-pub use ledger::{Counts, Keep, Received, TooLate};
+pub use ledger::{Counts, Keep, Received, Tally, TooLate};
 pub use script::{Fault, Rule, RuleError, Stage, parse as parse_rules};
 
 use content::Content;
@@ -72,6 +72,8 @@ pub struct Options {
     pub rules: Vec<Rule>,
     /// Where each message is written to, as `<n>.eml` and `<n>.json`.
     pub folder: Option<PathBuf>,
+    /// Told of messages as they arrive.
+    pub tally: Option<Tally>,
 }
 
 impl Default for Options {
@@ -92,6 +94,7 @@ impl Default for Options {
             idle_timeout: Duration::from_mins(10),
             rules: Vec::new(),
             folder: None,
+            tally: None,
         }
     }
 }
@@ -192,7 +195,7 @@ impl Standin {
         let (starttls, starttls_sockets) = bind(options.starttls_port, options.ipv6).await?;
         let house = Arc::new(House {
             acceptor: TlsAcceptor::from(identity.tls),
-            ledger: Ledger::new(options.keep),
+            ledger: Ledger::new(options.keep, options.tally.clone()),
             script: Script::default(),
             folder,
             options,
