@@ -7,6 +7,8 @@ import select
 import signal
 import socket
 import subprocess
+import sys
+import tempfile
 import threading
 import time
 
@@ -60,16 +62,16 @@ def memory_mb(root):
 
 
 class Peak:
-    """The most that a family of processes held while this was open, looked at 20 times a second."""
+    """The most that was held while this was open, looked at 20 times a second."""
 
-    def __init__(self, root):
-        self.root, self.memory_mb = root, 0
+    def __init__(self, memory):
+        self.memory, self.memory_mb = memory, 0
         self.ended = threading.Event()
         self.thread = threading.Thread(target=self.watch, daemon=True)
 
     def watch(self):
         while not self.ended.wait(0.05):
-            self.memory_mb = max(self.memory_mb, memory_mb(self.root))
+            self.memory_mb = max(self.memory_mb, self.memory())
 
     def __enter__(self):
         self.thread.start()
@@ -78,6 +80,29 @@ class Peak:
     def __exit__(self, *_):
         self.ended.set()
         self.thread.join()
+
+
+def busy_share(seconds):
+    """The share of all processors that is used now."""
+    before = machine_ticks()
+    time.sleep(seconds)
+    idle, total = (now - then for now, then in zip(machine_ticks(), before))
+    return 1 - idle / max(total, 1)
+
+
+def machine_ticks():
+    with open("/proc/stat", encoding="ascii") as file:
+        ticks = [int(word) for word in file.readline().split()[1:9]]
+    return ticks[3] + ticks[4], sum(ticks)
+
+
+def wait_for_quiet():
+    """Waits, for five minutes at most, until others leave the machine alone."""
+    deadline = time.monotonic() + 300
+    while busy_share(0.5) > 0.1:
+        if time.monotonic() > deadline:
+            print("the machine is busy with something else, which shows in the figures", file=sys.stderr)
+            return
 
 
 def free_port():
@@ -167,8 +192,8 @@ class Sent:
 
 def send(port, messages, clients, size_bytes=4096, kept=False):
     """Sends messages with `smtp-source`, a new connection for each unless they are `kept`; all have to be taken."""
-    command = ["smtp-source", "-s", str(clients), "-m", str(messages), "-l", str(size_bytes), "-M", "device.example.net"]
-    command += ["-f", SENDER, "-t", RECIPIENT] + (["-d"] if kept else []) + [f"127.0.0.1:{port}"]
+    command = ["smtp-source", "-s", str(clients), "-m", str(messages), "-l", str(size_bytes)]
+    command += ["-M", "device.example.net", "-f", SENDER, "-t", RECIPIENT] + (["-d"] if kept else []) + [f"127.0.0.1:{port}"]
     began = time.time()
     process = subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True)
     overdue = threading.Timer(DEADLINE_S, process.kill)
@@ -184,6 +209,65 @@ def send(port, messages, clients, size_bytes=4096, kept=False):
     if process.returncode != 0 or said:
         raise Failure(f"smtp-source ended with {process.returncode}: {said.strip()}")
     return Sent(began, time.time() - began, usage.ru_utime + usage.ru_stime)
+
+
+class Client:
+    """A client that sends small messages on one connection, one command at a time."""
+
+    def __init__(self, port):
+        self.socket = socket.create_connection(("127.0.0.1", port), DEADLINE_S)
+        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.replies = self.socket.makefile("rb")
+        line = b"The quick brown fox jumps over the lazy dog, again and again and again and.\r\n"
+        header = f"From: <{SENDER}>\r\nTo: <{RECIPIENT}>\r\nSubject: one\r\n\r\n".encode()
+        self.content = header + line * (4096 // len(line)) + b".\r\n"
+
+    def __enter__(self):
+        self.expect(b"220")
+        self.say(b"EHLO device.example.net\r\n", b"250")
+        return self
+
+    def __exit__(self, *_):
+        self.replies.close()
+        self.socket.close()
+
+    def say(self, words, wanted):
+        self.socket.sendall(words)
+        self.expect(wanted)
+
+    def expect(self, wanted):
+        while (line := self.replies.readline())[3:4] == b"-":
+            pass
+        if not line.startswith(wanted):
+            raise Failure(f"expected {wanted.decode()}, got: {line.decode(errors='replace')}")
+
+    def send(self):
+        """Sends one message; returns when the final dot went out and when it was answered, in seconds since 1970."""
+        self.say(f"MAIL FROM:<{SENDER}>\r\n".encode(), b"250")
+        self.say(f"RCPT TO:<{RECIPIENT}>\r\n".encode(), b"250")
+        self.say(b"DATA\r\n", b"354")
+        dot = time.time()
+        self.say(self.content, b"250")
+        return dot, time.time()
+
+
+class Appended:
+    """A file that grows by 4 KiB at a time: what one synced write costs here."""
+
+    def __init__(self, folder):
+        self.file = tempfile.TemporaryFile(dir=folder, buffering=0)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.file.close()
+
+    def append(self):
+        began = time.perf_counter()
+        self.file.write(bytes(4096))
+        os.fdatasync(self.file.fileno())
+        return time.perf_counter() - began
 
 
 def end_group(pid):

@@ -11,10 +11,12 @@ from processes import Failure
 
 USER, PASSWORD = "me@gmail.com", "abcd efgh ijkl mnop"
 CONNECTIONS = 20
+# All clients have the same address here. Postfix does not limit those of its own networks.
+CLIENTS_MAX = 200
 
 
 class Smarthost:
-    """smarthost with its defaults, but for the number of connections and the daily limit."""
+    """smarthost with its defaults, but for the numbers of connections and the daily limit."""
 
     name = "smarthost"
 
@@ -27,7 +29,7 @@ class Smarthost:
                 f'hostname = "relay.example.net"\n[[listen]]\naddress = "127.0.0.1:{self.port}"\n'
                 f'[[account]]\nuser = "{USER}"\napp_password = "{PASSWORD}"\nhost = "localhost"\nport = {gmail.port}\n'
                 f'tls = "implicit"\nca_file = "{gmail.ca_file}"\nconnections = {CONNECTIONS}\ndaily_limit = 1000000\n'
-                f'[spool]\npath = "{folder}/spool"\n'
+                f'[spool]\npath = "{folder}/spool"\n[limits]\nconnections_per_client = {CLIENTS_MAX}\n'
             )
 
     def __enter__(self):
@@ -54,6 +56,9 @@ class Smarthost:
     def restart(self):
         processes.end(self.process)
         return self.start()
+
+    def memory_mb(self):
+        return processes.field_kb(f"/proc/{self.pid}/status", "VmRSS:") / 1000
 
     def peak_mb(self):
         """The most that it ever held."""
@@ -158,11 +163,7 @@ class Postfix:
 
     def __enter__(self):
         try:
-            started = subprocess.run(
-                ["postfix", "-c", self.config, "start"], capture_output=True, text=True, check=False
-            )
-            if started.returncode != 0:
-                raise Failure(f"Postfix did not start: {started.stderr}{self.maillog()}")
+            self.start()
             self.pid = self.master()
             processes.wait_for_greeting(self.port, lambda: True)
         except BaseException:
@@ -172,6 +173,14 @@ class Postfix:
 
     def __exit__(self, *_):
         self.stop()
+
+    def start(self):
+        command = ["postfix", "-c", self.config, "start"]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True, text=True) as process:
+            # Also when interrupted: what is half started could not be found and ended.
+            said = process.stderr.read()
+        if process.returncode != 0:
+            raise Failure(f"Postfix did not start: {said}{self.maillog()}")
 
     def master(self):
         with open(f"{self.folder}/queue/pid/master.pid", encoding="ascii") as file:
@@ -183,6 +192,13 @@ class Postfix:
         except (FileNotFoundError, ValueError):
             return
         processes.end_group(pid)
+
+    def memory_mb(self):
+        return processes.memory_mb(self.pid)
+
+    def peak_mb(self):
+        """Nobody keeps the most that several processes held at a time."""
+        return 0
 
     def maillog(self):
         try:

@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, HandshakeKind, RootCertStore};
-use smarthost::standin::{Certificate, Counts, Keep, Options, Rule, Standin, parse_rules};
+use smarthost::standin::{Certificate, Counts, Keep, Options, Rule, Standin, Tally, parse_rules};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
@@ -505,6 +505,21 @@ async fn messages_are_written_to_the_folder_before_they_are_answered() {
     assert_eq!(envelope["recipients"][0], "b@example.com");
     standin.write_ca(&folder.path().join("ca.pem")).unwrap();
     assert!(std::fs::read_to_string(folder.path().join("ca.pem")).unwrap().contains("BEGIN CERTIFICATE"));
+}
+
+#[tokio::test]
+async fn every_second_message_is_told_of_as_it_arrives() {
+    let (to, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let standin = start(Options { tally: Some(Tally { every: 2, to }), ..Options::default() }).await;
+    let mut client = Client::ready(&standin).await;
+    for _ in 0..5 {
+        client.submit(&["b@example.com"], GOOD).await.unwrap();
+    }
+    for number in [2, 4] {
+        let at = standin.received()[number - 1].at;
+        assert_eq!(told.recv().await, Some((number as u64, at)));
+    }
+    assert!(told.try_recv().is_err());
 }
 
 #[tokio::test]
