@@ -83,23 +83,24 @@ class Peak:
 
 
 def busy_share(seconds):
-    """The share of all processors that is used now."""
+    """The share of all processors that is used now, but for what gives way to us (nice)."""
     before = machine_ticks()
     time.sleep(seconds)
-    idle, total = (now - then for now, then in zip(machine_ticks(), before))
-    return 1 - idle / max(total, 1)
+    free, total = (now - then for now, then in zip(machine_ticks(), before))
+    return 1 - free / max(total, 1)
 
 
 def machine_ticks():
     with open("/proc/stat", encoding="ascii") as file:
         ticks = [int(word) for word in file.readline().split()[1:9]]
-    return ticks[3] + ticks[4], sum(ticks)
+    _, nice, _, idle, waiting, *_ = ticks
+    return nice + idle + waiting, sum(ticks)
 
 
 def wait_for_quiet():
-    """Waits, for five minutes at most, until others leave the machine alone."""
-    deadline = time.monotonic() + 300
-    while busy_share(0.5) > 0.1:
+    """Waits, for a minute at most, until others leave the machine alone."""
+    deadline = time.monotonic() + 60
+    while busy_share(0.5) > 0.15:
         if time.monotonic() > deadline:
             print("the machine is busy with something else, which shows in the figures", file=sys.stderr)
             return
@@ -193,7 +194,8 @@ class Sent:
 def send(port, messages, clients, size_bytes=4096, kept=False):
     """Sends messages with `smtp-source`, a new connection for each unless they are `kept`; all have to be taken."""
     command = ["smtp-source", "-s", str(clients), "-m", str(messages), "-l", str(size_bytes)]
-    command += ["-M", "device.example.net", "-f", SENDER, "-t", RECIPIENT] + (["-d"] if kept else []) + [f"127.0.0.1:{port}"]
+    command += ["-M", "device.example.net", "-f", SENDER, "-t", RECIPIENT]
+    command += (["-d"] if kept else []) + [f"127.0.0.1:{port}"]
     began = time.time()
     process = subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True)
     overdue = threading.Timer(DEADLINE_S, process.kill)
