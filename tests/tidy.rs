@@ -37,7 +37,9 @@ const PURE: &[&str] = &[
     "src/delivery/notice.rs",
     "src/delivery/account.rs",
     "src/upstream/verdict.rs",
-    "src/upstream/verdict_table.rs",
+    "src/upstream/replies",
+    "src/upstream/trouble.rs",
+    "src/upstream/fault.rs",
     "src/upstream/stuffing.rs",
 ];
 

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use super::Failure;
 use crate::mail::Reply;
-use crate::upstream::verdict::{Row, Stage, TABLE, judge_anywhere};
+use crate::upstream::verdict::{Row, Stage, judge_anywhere, rows};
 
 #[derive(Debug, clap::Args)]
 pub struct Options {
@@ -66,7 +66,7 @@ fn page() -> String {
          This page is written by `smarthost explain --table`.\n\n\
          | reply | said to | meaning | the relay | what you can do |\n| --- | --- | --- | --- | --- |\n"
         .to_owned();
-    for row in TABLE {
+    for row in rows() {
         let _ = writeln!(
             page,
             "| `{}` | {} | {} | {} | {} |",

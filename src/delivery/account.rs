@@ -6,7 +6,10 @@
 use std::time::Duration;
 
 use crate::mail::Timestamp;
-use crate::upstream::Trouble;
+use crate::upstream::{Limit, Trouble, TroubleKind};
+
+/// A login that was refused is not tried again before.
+const LEAST_OF_PAUSED: Duration = Duration::from_mins(15);
 
 /// How things stand with an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,10 +76,10 @@ impl Account {
             Account::Working => (0, false),
             // A delivery that was under way when the trouble began is no probe.
             Account::Troubled { trouble: known, probes, probing, .. } => {
-                (probes + u32::from(probing), known.word() == trouble.word() && known.reason == trouble.reason)
+                (probes + u32::from(probing), known.is_same_as(trouble))
             }
         };
-        let next_probe = trouble.until.unwrap_or_else(|| now + pauses.pause(trouble, probes));
+        let next_probe = trouble.until.unwrap_or_else(|| now + pauses.pause(trouble.kind, probes));
         *self = Account::Troubled { trouble: trouble.clone(), tried: now, probes, next_probe, probing: false };
         !same
     }
@@ -92,17 +95,26 @@ pub struct Pauses {
 
 impl Pauses {
     /// What a person has to mend is probed less eagerly than a line that is down: Gmail counts logins
-    /// (gmail.md, section 1.4), and somebody who mends it tells us with a reload or `queue retry`.
-    fn pause(&self, trouble: &Trouble, probes: u32) -> Duration {
-        let first = if trouble.mends_itself() { self.first } else { self.first.saturating_mul(4) };
-        first.saturating_mul(1 << probes.min(16)).min(self.longest)
+    /// (gmail.md, section 1.4), and somebody who mends it tells us with a reload or `queue retry`. Where Gmail is
+    /// known to want more time, no setting makes it less (gmail.md, section 5).
+    fn pause(&self, kind: TroubleKind, probes: u32) -> Duration {
+        let doubled = |first: Duration| first.saturating_mul(1 << probes.min(16));
+        let (first, least) = match kind {
+            TroubleKind::Unreachable | TroubleKind::Slowed => (self.first, Duration::ZERO),
+            TroubleKind::Paused => (self.first.saturating_mul(4), LEAST_OF_PAUSED),
+            TroubleKind::OverLimit(Limit::AtLeast(least)) => (self.first.saturating_mul(4), least),
+            TroubleKind::OverLimit(Limit::Day) | TroubleKind::Misconfigured => {
+                (self.first.saturating_mul(4), Duration::ZERO)
+            }
+        };
+        let most_of_least = self.longest.max(least.saturating_mul(4));
+        doubled(first).min(self.longest).max(doubled(least).min(most_of_least))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::upstream::verdict::TroubleKind;
 
     const PAUSES: Pauses = Pauses { first: Duration::from_secs(30), longest: Duration::from_hours(1) };
 
@@ -110,8 +122,8 @@ mod tests {
         Timestamp::from_second(1_700_000_000 + seconds).unwrap()
     }
 
-    fn trouble(kind: TroubleKind, reason: &str) -> Trouble {
-        Trouble { kind, reason: reason.to_owned(), cure: String::new(), until: None }
+    fn trouble(kind: TroubleKind, topic: &'static str) -> Trouble {
+        Trouble { kind, topic, reason: topic.to_owned(), cure: String::new(), until: None }
     }
 
     fn away() -> Trouble {
@@ -159,7 +171,7 @@ mod tests {
 
     #[test]
     fn what_a_person_has_to_mend_is_probed_less_eagerly() {
-        for kind in [TroubleKind::Paused, TroubleKind::OverLimit] {
+        for kind in [TroubleKind::Misconfigured, TroubleKind::OverLimit(Limit::Day)] {
             let mut account = troubled(&trouble(kind, "as Gmail says"));
             assert_eq!(account.ask_leave(at(1), None), Leave::WaitUntil(at(120)), "{kind:?}");
         }

@@ -24,7 +24,7 @@ use crate::event::{self, Event};
 use crate::mail::{Address, Message, Outcome, Recipient, ReversePath, Timestamp, Why, header};
 use crate::policy::Policy;
 use crate::spool::{Lease, Next, Settlement, Spool, SpoolError, TroubleNote};
-use crate::upstream::{Consignment, Dispatch, Trouble, TroubleKind, Upstream};
+use crate::upstream::{Consignment, Dispatch, Limit, Trouble, TroubleKind, Upstream};
 use account::{Account, Pauses};
 use ledger::Ledger;
 use notice::Reporter;
@@ -189,7 +189,8 @@ impl Delivery {
         let when =
             until.map_or_else(String::new, |time| format!(" The next place frees at {}.", time.strftime("%H:%M UTC")));
         Trouble {
-            kind: TroubleKind::OverLimit,
+            kind: TroubleKind::OverLimit(Limit::Day),
+            topic: "daily_limit",
             reason: format!("the daily limit of {limit} recipients in 24 hours is reached"),
             cure: format!(
                 "Nothing has to be done: mail waits, and goes as places free.{when} Where Gmail lets the account send more, raise `daily_limit`."
@@ -212,6 +213,7 @@ impl Delivery {
             recipients,
             size: plan.size,
             eight_bit: plan.eight_bit,
+            first_try: message.attempts == 0,
         }
     }
 

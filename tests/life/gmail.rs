@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use smarthost::mail::{Address, MessageId, Outcome, Reply, ReversePath, Timestamp, Why};
-use smarthost::upstream::verdict::TroubleKind;
-use smarthost::upstream::{Consignment, Dispatch, Outgoing, Trouble, Upstream};
+use smarthost::upstream::{Consignment, Dispatch, Limit, Outgoing, Trouble, TroubleKind, Upstream};
 
 use crate::stepped::Steps;
 
@@ -63,7 +62,7 @@ pub struct Connection {
     pub owed: Vec<(u32, Address)>,
 }
 
-const KINDS: [TroubleKind; 3] = [TroubleKind::Paused, TroubleKind::OverLimit, TroubleKind::Unreachable];
+const KINDS: [TroubleKind; 3] = [TroubleKind::Paused, TroubleKind::OverLimit(Limit::Day), TroubleKind::Unreachable];
 
 pub fn any_trouble(dice: &mut fastrand::Rng) -> TroubleKind {
     KINDS[dice.usize(..KINDS.len())]
@@ -77,7 +76,8 @@ impl Ledger {
     fn trouble_at(&mut self, now: Timestamp) -> Option<Trouble> {
         self.trouble = self.trouble.filter(|(_, until)| *until > now && !self.benign);
         let (kind, _) = self.trouble?;
-        Some(Trouble { kind, reason: format!("{kind:?}, as the dice say"), cure: "wait".to_owned(), until: None })
+        let reason = format!("{kind:?}, as the dice say");
+        Some(Trouble { kind, topic: kind.word(), reason, cure: "wait".to_owned(), until: None })
     }
 
     /// What becomes of one recipient, and whether Gmail took the message for it.
