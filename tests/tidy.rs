@@ -36,6 +36,7 @@ const PURE: &[&str] = &[
     "src/delivery/schedule.rs",
     "src/delivery/notice.rs",
     "src/delivery/account.rs",
+    "src/delivery/ledger.rs",
     "src/upstream/verdict.rs",
     "src/upstream/replies",
     "src/upstream/trouble.rs",

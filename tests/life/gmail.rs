@@ -35,8 +35,6 @@ pub struct Ledger {
     bytes: BTreeMap<MessageId, Vec<u8>>,
     /// What was wrong with what the relay did.
     pub faults: Vec<String>,
-    /// What the last attempt that ended said about the account: the relay knows no more.
-    pub known_trouble: bool,
 }
 
 /// The ledger, shared by all connections.
@@ -62,7 +60,14 @@ pub struct Connection {
     pub owed: Vec<(u32, Address)>,
 }
 
-const KINDS: [TroubleKind; 3] = [TroubleKind::Paused, TroubleKind::OverLimit(Limit::Day), TroubleKind::Unreachable];
+const KINDS: [TroubleKind; 6] = [
+    TroubleKind::Slowed,
+    TroubleKind::OverLimit(Limit::Day),
+    TroubleKind::OverLimit(Limit::AtLeast(Duration::from_mins(15))),
+    TroubleKind::Paused,
+    TroubleKind::Misconfigured,
+    TroubleKind::Unreachable,
+];
 
 pub fn any_trouble(dice: &mut fastrand::Rng) -> TroubleKind {
     KINDS[dice.usize(..KINDS.len())]
@@ -194,7 +199,6 @@ impl Upstream for Connection {
         self.owed.truncate(consignment.recipients.len());
         let dispatch = self.dispatch(consignment, content).await;
         self.steps.step().await;
-        self.gmail.ledger().known_trouble = dispatch.trouble.is_some();
         dispatch
     }
 
