@@ -41,6 +41,7 @@ const PURE: &[&str] = &[
     "src/upstream/replies",
     "src/upstream/trouble.rs",
     "src/upstream/fault.rs",
+    "src/upstream/symptoms.rs",
     "src/upstream/stuffing.rs",
 ];
 

@@ -10,17 +10,23 @@ use super::verdict::Stage;
 /// What helps where the network has no way (gmail.md, sections 7 and 9).
 pub(super) const NO_WAY: &str =
     "Check that this machine is online; in a container without IPv6, that its network has IPv4.";
+pub(super) const NO_NAME: &str =
+    "Check `host` of the account and the DNS of this machine; in a container, the DNS that it was given.";
+pub(super) const HUNG_UP: &str = "Gmail hangs up on bad EHLO names: set `hostname` to a real host name. Or port and TLS mode are \
+    swapped (465 is TLS on connect, 587 is STARTTLS).";
+pub(super) const NO_STARTTLS: &str = "Use port 465, which has TLS from the first byte; or look for a firewall or virus scanner \
+    on the way that takes STARTTLS away.";
 pub(super) const SILENT_PORT: &str =
     "A firewall or the provider may block the port: try port 465 or 587, whichever is not in use now.";
 pub(super) const SWAPPED_TLS: &str = "Port and TLS mode are most likely swapped: 465 is TLS on connect \
     (`tls = \"implicit\"`), 587 is STARTTLS (`tls = \"starttls\"`). Leave `tls` out with these two ports.";
 pub(super) const BROKEN_TLS: &str = "Port and TLS mode may be swapped (465 is TLS on connect, 587 is STARTTLS), or something \
     on the way intercepts TLS, such as a firewall or a virus scanner.";
-const OF_WHICH_CLOCK: &str = "See whether the clock of this machine is right (`date`): a wrong one spoils every certificate. If \
+pub(super) const OF_WHICH_CLOCK: &str = "See whether the clock of this machine is right (`date`): a wrong one spoils every certificate. If \
     it is, the certificate is not Gmail's own: look for a firewall or virus scanner on the way that intercepts TLS.";
-const OF_WHOSE_NAME: &str = "Set `host` to the name that the certificate is made for: smtp.gmail.com, and not an address or \
+pub(super) const OF_WHOSE_NAME: &str = "Set `host` to the name that the certificate is made for: smtp.gmail.com, and not an address or \
     another name of it. Or something on the way answers in Gmail's place.";
-const OF_WHICH_ISSUER: &str = "Something on the way intercepts TLS, such as a firewall or a virus scanner: take this machine \
+pub(super) const OF_WHICH_ISSUER: &str = "Something on the way intercepts TLS, such as a firewall or a virus scanner: take this machine \
     out of it, or name the file with its root certificate in `ca_file` of the account.";
 
 /// What is wrong with a certificate.
@@ -147,19 +153,14 @@ impl Fault {
     #[must_use]
     pub fn cure(&self) -> &'static str {
         match self {
-            Fault::Dns(_) => {
-                "Check `host` of the account and the DNS of this machine; in a container, the DNS that it was given."
-            }
+            Fault::Dns(_) => NO_NAME,
             Fault::Unreachable(_) => NO_WAY,
             Fault::ConnectTimeout(_) => SILENT_PORT,
             Fault::Refused(_) => "Check `host` and `port` of the account: Gmail listens on 465 and 587.",
             Fault::Certificate { flaw, .. } => flaw.cure(),
             Fault::NotTls(_) => SWAPPED_TLS,
             Fault::Tls(_) => BROKEN_TLS,
-            Fault::NoStarttls(_) => {
-                "Use port 465, which has TLS from the first byte; or look for a firewall or virus scanner on the way that \
-                 takes STARTTLS away."
-            }
+            Fault::NoStarttls(_) => NO_STARTTLS,
             Fault::Timeout { stage: Stage::Greeting | Stage::Starttls, .. } => {
                 "Port and TLS mode may be swapped (465 is TLS on connect, 587 is STARTTLS), or a firewall holds the \
                  connection up."
@@ -167,10 +168,7 @@ impl Fault {
             Fault::Timeout { .. } => {
                 "If it stays, look for a firewall that holds connections up; large mail needs time."
             }
-            Fault::Closed { stage: Stage::Connect | Stage::Greeting | Stage::Ehlo, .. } => {
-                "Gmail hangs up on bad EHLO names: set `hostname` to a real host name. Or port and TLS mode are swapped \
-                 (465 is TLS on connect, 587 is STARTTLS)."
-            }
+            Fault::Closed { stage: Stage::Connect | Stage::Greeting | Stage::Ehlo, .. } => HUNG_UP,
             Fault::Closed { .. } | Fault::Lacks(_) => "",
             Fault::Spool(_) => "Look at the disk that the spool is on.",
             Fault::Protocol(_) => {

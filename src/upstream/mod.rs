@@ -8,6 +8,7 @@ pub mod fault;
 pub mod gmail;
 mod replies;
 mod stuffing;
+pub mod symptoms;
 pub mod trouble;
 pub mod verdict;
 mod wire;
