@@ -5,12 +5,12 @@ use smarthost::standin::{Certificate, Options};
 
 use crate::program::{Gmail, Relay, device};
 
-fn account(relay: &Relay) -> Value {
+pub fn account(relay: &Relay) -> Value {
     let status: Value = serde_json::from_str(&relay.ask(&["status", "--json"])).expect("status is JSON");
     status["accounts"][0].clone()
 }
 
-fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+pub fn text<'a>(value: &'a Value, key: &str) -> &'a str {
     value[key].as_str().unwrap_or_else(|| panic!("{key} is no text in {value}"))
 }
 
