@@ -101,7 +101,9 @@ fn print(config: &Config, running: bool, standing: &Standing) -> Result<(), Fail
         Some(trouble) => {
             writeln!(out, "State     {} since {}", trouble.state, table::time(trouble.since))?;
             writeln!(out, "Reason    {}", trouble.reason)?;
-            writeln!(out, "Cure      {}", trouble.cure)?;
+            if !trouble.cure.is_empty() {
+                writeln!(out, "Cure      {}", trouble.cure)?;
+            }
         }
     }
     print_sent(&mut out, config, standing)?;

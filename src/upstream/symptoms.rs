@@ -1,6 +1,6 @@
 //! What people see that is no reply of Gmail's: errors of TLS, of the network and of OAuth, and things that look strange.
 //!
-//! Data only, from gmail.md, section 9; replies are in [`super::replies`]. smarthost does not meet all of it itself; the
+//! Data only, from gmail.md, section 9; replies are in `super::replies`. smarthost does not meet all of it itself; the
 //! table says so, for those who meet it with another program. Pure.
 
 use super::fault::{
