@@ -22,7 +22,7 @@ use crate::listener::{self, BindError, Bound, Service};
 use crate::policy::Allow;
 use crate::smtp;
 use crate::spool::sqlite::{OpenError, SqliteSpool};
-use crate::spool::{Order, Spool, SpoolError, Which};
+use crate::spool::{Noted, Order, Spool, SpoolError, Which};
 use crate::upstream::Upstream;
 use crate::upstream::connect::{Endpoint, Trust, TrustError};
 use crate::upstream::credentials::Credentials;
@@ -176,9 +176,9 @@ impl Deliveries {
     }
 
     async fn begin(&mut self, spool: &Arc<SqliteSpool>, config: &Config, trust: Trust) {
-        make_due(spool.as_ref(), &config.account.name).await;
+        let noted = make_due(spool.as_ref(), &config.account.name).await;
         let spool = Arc::clone(spool) as Arc<dyn Spool>;
-        let delivery = Arc::new(Delivery::new(spool, delivery_settings(config)));
+        let delivery = Arc::new(Delivery::new(spool, delivery_settings(config), noted, now()));
         let endpoint = endpoint(config, trust);
         let credentials = credentials(config);
         let make_upstream = move || Box::new(Gmail::new(endpoint.clone(), credentials.clone())) as Box<dyn Upstream>;
@@ -203,14 +203,18 @@ impl Deliveries {
     }
 }
 
-/// A start and a reload are what people do when they have mended something: everything is tried at once.
-async fn make_due(spool: &dyn Spool, account: &str) {
+/// A start and a reload are what people do when they have mended something: everything is due at once. What was wrong
+/// with the account is told as wrong until a probe has found out, so that a relay that is started again and again does
+/// not log in with every message.
+async fn make_due(spool: &dyn Spool, account: &str) -> Noted {
     let adopted = spool.adopt(&[account.to_owned()], account).await;
     let ordered = spool.order(&Which::All, Order::Retry, now()).await;
-    let noted = spool.note_trouble(account, None).await;
-    if let Err(error) = adopted.and(ordered.map(|_| 0)).and(noted.map(|()| 0)) {
-        event::log(&Event::SpoolFailed { reason: &error.to_string() });
-    }
+    let failed = |error: SpoolError| event::log(&Event::SpoolFailed { reason: &error.to_string() });
+    adopted.and(ordered.map(|_| 0)).map_or_else(failed, |_| ());
+    spool.noted(account).await.unwrap_or_else(|error| {
+        failed(error);
+        Noted::default()
+    })
 }
 
 /// Forgets old history, and finds mail that was accepted for an account which a reload has replaced since.

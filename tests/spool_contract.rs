@@ -12,8 +12,8 @@ use sample::*;
 use smarthost::mail::{MessageId, Recipient, ReversePath};
 use smarthost::spool::sqlite::SqliteSpool;
 use smarthost::spool::{
-    AcceptError, Backlog, Claim, Content, Filter, LEASE, Next, Order, Settlement, Spool, SpoolError, State,
-    TroubleNote, Which,
+    AcceptError, Backlog, BelievedLimit, Claim, Content, Filter, LEASE, Next, Noted, Order, Settlement, Spool,
+    SpoolError, State, TroubleNote, Which,
 };
 
 /// How a store is opened: as the daemon does, and beside it, as the queue commands do.
@@ -495,20 +495,29 @@ contract! {
         assert_eq!(spool.backlog(at(day + 10)).await.unwrap(), [home, work]);
     }
 
-    trouble_of_an_account_is_kept_until_it_is_over(opened) {
+    what_is_known_of_an_account_is_kept_until_it_is_over(opened) {
         accept(opened.spool(), &["a@example.com"], at(0)).await;
-        let note = TroubleNote {
+        assert_eq!(opened.spool().noted("home").await.unwrap(), Noted::default());
+        let trouble = TroubleNote {
             state: "paused".to_owned(),
             reason: "535 5.7.8".to_owned(),
             cure: "a new app password".to_owned(),
             since: at(4),
         };
+        let believed_limit = Some(BelievedLimit { recipients: 321, since: at(3) });
+        let noted = Noted { trouble: Some(trouble.clone()), believed_limit };
         opened.spool().grow_older("home", Duration::from_secs(5)).await.unwrap();
-        opened.spool().note_trouble("home", Some(note.clone())).await.unwrap();
+        opened.spool().note_account("home", &noted).await.unwrap();
         opened.reopen();
-        assert_eq!(opened.spool().backlog(at(9)).await.unwrap()[0].trouble, Some(note));
-        opened.spool().note_trouble("home", None).await.unwrap();
+        assert_eq!(opened.spool().noted("home").await.unwrap(), noted);
+        assert_eq!(opened.beside().noted("work").await.unwrap(), Noted::default(), "each account has its own");
+        assert_eq!(opened.spool().backlog(at(9)).await.unwrap()[0].trouble, Some(trouble));
+        let fine = Noted { trouble: None, ..noted };
+        opened.spool().note_account("home", &fine).await.unwrap();
+        assert_eq!(opened.spool().noted("home").await.unwrap(), fine);
         assert_eq!(opened.spool().backlog(at(9)).await.unwrap()[0].trouble, None);
+        opened.spool().note_account("home", &Noted::default()).await.unwrap();
+        assert_eq!(opened.spool().noted("home").await.unwrap(), Noted::default());
         assert_eq!(claim(opened.spool(), at(9)).await.message.patience_ms, 5000, "the clock is not touched by it");
     }
 }

@@ -36,8 +36,12 @@ const PURE: &[&str] = &[
     "src/delivery/schedule.rs",
     "src/delivery/notice.rs",
     "src/delivery/account.rs",
+    "src/delivery/ledger.rs",
     "src/upstream/verdict.rs",
-    "src/upstream/verdict_table.rs",
+    "src/upstream/replies",
+    "src/upstream/trouble.rs",
+    "src/upstream/fault.rs",
+    "src/upstream/symptoms.rs",
     "src/upstream/stuffing.rs",
 ];
 

@@ -23,8 +23,8 @@ use tokio::time::{Instant, sleep};
 use crate::event::{self, Event};
 use crate::mail::{Address, Message, Outcome, Recipient, ReversePath, Timestamp, Why, header};
 use crate::policy::Policy;
-use crate::spool::{Lease, Next, Settlement, Spool, SpoolError, TroubleNote};
-use crate::upstream::{Consignment, Dispatch, Trouble, TroubleKind, Upstream};
+use crate::spool::{Lease, Next, Noted, Settlement, Spool, SpoolError};
+use crate::upstream::{Consignment, Dispatch, Limit, Trouble, TroubleKind, Upstream};
 use account::{Account, Pauses};
 use ledger::Ledger;
 use notice::Reporter;
@@ -59,6 +59,8 @@ pub struct Delivery {
     account: Mutex<Account>,
     /// Read from the history when it is first needed.
     ledger: OnceCell<Mutex<Ledger>>,
+    /// What the spool keeps of the account, as far as we know.
+    kept: Mutex<Noted>,
 }
 
 /// Places in the ledger that one attempt has taken; given back when dropped.
@@ -80,10 +82,11 @@ impl std::fmt::Debug for Delivery {
 }
 
 impl Delivery {
-    /// The deliveries of one account, of which none runs yet.
+    /// The deliveries of one account, of which none runs yet; `noted` is what was known of it before.
     #[must_use]
-    pub fn new(spool: Arc<dyn Spool>, settings: Settings) -> Delivery {
-        Delivery { spool, settings, account: Mutex::new(Account::Working), ledger: OnceCell::new() }
+    pub fn new(spool: Arc<dyn Spool>, settings: Settings, noted: Noted, now: Timestamp) -> Delivery {
+        let account = Mutex::new(Account::new(settings.connections, noted.trouble.as_ref(), now));
+        Delivery { spool, settings, account, ledger: OnceCell::new(), kept: Mutex::new(noted) }
     }
 
     /// One attempt, whole: repair, deliver, judge, settle.
@@ -99,7 +102,7 @@ impl Delivery {
         match self.dispatch(message, upstream, started).await {
             Ok(dispatch) => {
                 let at = started + clock.elapsed();
-                self.note_trouble(dispatch.trouble.as_ref(), at).await;
+                self.report(dispatch.trouble.as_ref(), at).await;
                 self.conclude(message, dispatch, at).await
             }
             Err(words) => {
@@ -149,7 +152,8 @@ impl Delivery {
     async fn take_places(&self, message: &Message, now: Timestamp) -> Places<'_> {
         let ledger = self.ledger.get_or_init(|| self.read_ledger(now)).await;
         let wanted = u32::try_from(message.owed.len()).unwrap_or(u32::MAX);
-        Places { ledger, count: lock(ledger).take(now, wanted) }
+        let probing = self.account().is_probed();
+        Places { ledger, count: lock(ledger).take(now, wanted, probing) }
     }
 
     async fn read_ledger(&self, now: Timestamp) -> Mutex<Ledger> {
@@ -158,7 +162,8 @@ impl Delivery {
             event::log(&Event::SpoolFailed { reason: &error.to_string() });
             Vec::new()
         });
-        Mutex::new(Ledger::new(self.settings.daily_limit, &sent))
+        let believed = lock(&self.kept).believed_limit;
+        Mutex::new(Ledger::new(self.settings.daily_limit, &sent, believed))
     }
 
     /// Hands the message to Gmail, for as many of those it is owed to as there are places left today.
@@ -171,31 +176,14 @@ impl Delivery {
         let places = self.take_places(message, started).await;
         let (now, later) = message.owed.split_at(message.owed.len().min(places.count as usize));
         if now.is_empty() {
-            let trouble = self.over_limit();
+            let trouble = lock(places.ledger).trouble(started, self.settings.pauses.longest);
             return Ok(Dispatch { outcomes: deferred(later, &trouble.reason), trouble: Some(trouble) });
         }
         let mut content = Repaired::survey(Arc::clone(&self.spool), message, &self.settings.repair).await?;
         let consignment = self.consignment(message, now, content.plan());
         let dispatch = upstream.deliver(&consignment, &mut content).await;
-        let sent = dispatch.outcomes.iter().filter(|(_, outcome)| matches!(outcome, Outcome::Delivered(_)));
-        lock(places.ledger).enter(started, u32::try_from(sent.count()).unwrap_or(u32::MAX));
+        enter(&dispatch, &mut lock(places.ledger), started);
         Ok(dispatch)
-    }
-
-    /// What our own ledger says before Gmail has to (gmail.md, section 4).
-    fn over_limit(&self) -> Trouble {
-        let limit = self.settings.daily_limit;
-        let until = self.ledger.get().and_then(|ledger| lock(ledger).next_free());
-        let when =
-            until.map_or_else(String::new, |time| format!(" The next place frees at {}.", time.strftime("%H:%M UTC")));
-        Trouble {
-            kind: TroubleKind::OverLimit,
-            reason: format!("the daily limit of {limit} recipients in 24 hours is reached"),
-            cure: format!(
-                "Nothing has to be done: mail waits, and goes as places free.{when} Where Gmail lets the account send more, raise `daily_limit`."
-            ),
-            until,
-        }
     }
 
     /// The envelope as Gmail sees it: the sender is the account (gmail.md, section 6), but a report stays from
@@ -212,19 +200,45 @@ impl Delivery {
             recipients,
             size: plan.size,
             eight_bit: plan.eight_bit,
+            first_try: message.attempts == 0,
         }
     }
 
-    async fn note_trouble(&self, trouble: Option<&Trouble>, at: Timestamp) {
-        let changed = self.account().tried(at, trouble, &self.settings.pauses);
-        if !changed {
-            return;
+    /// Tells the account what an attempt met; and others, where that is news.
+    async fn report(&self, trouble: Option<&Trouble>, at: Timestamp) {
+        let is_news = self.account().tried(at, trouble, &self.settings.pauses);
+        self.keep_note().await;
+        if is_news {
+            self.log_account(trouble);
         }
-        if let Err(error) =
-            self.spool.note_trouble(&self.settings.account, trouble.map(|trouble| note(trouble, at))).await
-        {
-            event::log(&Event::SpoolFailed { reason: &error.to_string() });
+    }
+
+    /// Keeps what is known of the account, where that has changed. Several may do so at once: who finds that there is
+    /// something newer than what it wrote writes again, so that the newest is written last.
+    async fn keep_note(&self) {
+        let mut written = lock(&self.kept).clone();
+        loop {
+            let noted = self.noted();
+            if noted == written {
+                return;
+            }
+            if let Err(error) = self.spool.note_account(&self.settings.account, &noted).await {
+                return event::log(&Event::SpoolFailed { reason: &error.to_string() });
+            }
+            lock(&self.kept).clone_from(&noted);
+            written = noted;
         }
+    }
+
+    fn noted(&self) -> Noted {
+        let believed_limit = match self.ledger.get() {
+            Some(ledger) => lock(ledger).believed_limit(),
+            None => lock(&self.kept).believed_limit,
+        };
+        Noted { trouble: self.account().note(), believed_limit }
+    }
+
+    fn log_account(&self, trouble: Option<&Trouble>) {
         let account = &self.settings.account;
         event::log(&match trouble {
             None => Event::Account { account, state: "working", reason: "mail is taken again", cure: "" },
@@ -238,11 +252,14 @@ impl Delivery {
     /// still owed, and has not been waiting for Gmail.
     async fn conclude(&self, message: &Message, dispatch: Dispatch, at: Timestamp) -> Settlement {
         let Dispatch { outcomes, trouble } = dispatch;
-        let (outcomes, next) = if trouble.is_some() {
+        let slowed = trouble.as_ref().is_some_and(|trouble| trouble.kind == TroubleKind::Slowed);
+        let (outcomes, next) = if trouble.is_some() && !slowed {
             // Due at once: it goes as soon as the account may be tried again.
             (outcomes, Next::RetryAt(at))
         } else {
-            let waited = Duration::from_millis(message.patience_ms);
+            // Where Gmail wants less at once others come first, so that a message it always says that to holds nobody
+            // back; but that is no reason to give it up.
+            let waited = if slowed { Duration::ZERO } else { Duration::from_millis(message.patience_ms) };
             let attempts = message.attempts.saturating_add(1);
             self.settings.patience.after(at, message.id, attempts, waited, outcomes)
         };
@@ -252,7 +269,7 @@ impl Delivery {
             Next::Done => Next::RetryAt(at),
             later @ Next::RetryAt(_) => later,
         };
-        let counted = trouble.is_none();
+        let counted = trouble.is_none() || slowed;
         self.with_notice(message, Settlement { at, outcomes, next, counted, notice: None }).await
     }
 
@@ -315,14 +332,18 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Enters what was sent, and learns from Gmail where that is the limit.
+fn enter(dispatch: &Dispatch, ledger: &mut Ledger, at: Timestamp) {
+    let sent = dispatch.outcomes.iter().filter(|(_, outcome)| matches!(outcome, Outcome::Delivered(_)));
+    ledger.enter(at, u32::try_from(sent.count()).unwrap_or(u32::MAX));
+    if dispatch.trouble.as_ref().is_some_and(|trouble| trouble.kind == TroubleKind::OverLimit(Limit::Day)) {
+        ledger.learn_limit(at);
+    }
+}
+
 fn deferred(owed: &[(u32, Recipient)], words: &str) -> Vec<(u32, Outcome)> {
     let outcome = Outcome::Deferred(Why::NoAnswer(words.to_owned()));
     owed.iter().map(|(place, _)| (*place, outcome.clone())).collect()
-}
-
-fn note(trouble: &Trouble, since: Timestamp) -> TroubleNote {
-    let (reason, cure) = (trouble.reason.clone(), trouble.cure.clone());
-    TroubleNote { state: trouble.word().to_owned(), reason, cure, since }
 }
 
 fn recipient_at(message: &Message, place: u32) -> Option<&Recipient> {

@@ -103,15 +103,16 @@ impl Delivery {
         upstream.close().await;
     }
 
-    /// What is due, if the account works. Everything else is left to those who wait.
+    /// What is due, if the account gives leave at once. Everything else is left to those who wait.
     async fn claim_at_once(&self, now: Timestamp) -> Option<Box<Lease>> {
-        if !self.account().is_working() {
+        if self.account().ask_leave(now, None) != Leave::Go {
             return None;
         }
-        match self.spool.claim(&self.settings.account, now).await {
-            Ok(Claim::Leased(lease)) => Some(lease),
-            Ok(Claim::NothingUntil(_)) | Err(_) => None,
+        if let Ok(Claim::Leased(lease)) = self.spool.claim(&self.settings.account, now).await {
+            return Some(lease);
         }
+        self.not_tried();
+        None
     }
 
     /// Waits for something to deliver, and for leave to do so.
@@ -138,7 +139,7 @@ impl Delivery {
             let handed = self.spool.listen(&self.settings.account);
             tokio::select! {
                 // Another delivery may have met trouble meanwhile. The lease is then given back by dropping it.
-                Ok(lease) = handed => if self.account().is_working() {
+                Ok(lease) = handed => if self.account().ask_leave(now(), None) == Leave::Go {
                     return lease;
                 },
                 () = sleep(wait) => {}
@@ -161,8 +162,16 @@ impl Delivery {
     /// Whether a message may be claimed now. Who gets leave must make an attempt, or say that there was
     /// [none to make](Delivery::not_tried).
     pub async fn leave(&self, now: Timestamp) -> Leave {
-        if self.account().is_working() {
-            return Leave::Go;
+        let (is_fast_again, is_working) = {
+            let mut account = self.account();
+            (account.ease(now), account.is_working())
+        };
+        if is_fast_again {
+            self.keep_note().await;
+            self.log_account(None);
+        }
+        if is_working {
+            return self.account().ask_leave(now, None);
         }
         let asked = self.spool.retry_asked(&self.settings.account).await.unwrap_or_default();
         self.account().ask_leave(now, asked)

@@ -254,6 +254,22 @@ pub struct TroubleNote {
     pub since: Timestamp,
 }
 
+/// What an account is believed to be allowed, because Gmail refused more: recipients in 24 hours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BelievedLimit {
+    pub recipients: u32,
+    /// When Gmail said so.
+    pub since: Timestamp,
+}
+
+/// What is kept of an account, for `status` and for the next start.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Noted {
+    /// What is wrong with it; `None`: it works.
+    pub trouble: Option<TroubleNote>,
+    pub believed_limit: Option<BelievedLimit>,
+}
+
 /// How one account's queue stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backlog {
@@ -329,8 +345,11 @@ pub trait Spool: Send + Sync {
     /// Lets the patience clock of an account go on, if it has mail waiting (see [`Message::patience_ms`]).
     async fn grow_older(&self, account: &str, by: Duration) -> Result<(), SpoolError>;
 
-    /// Keeps what is wrong with an account, for others to see; `None`: it works.
-    async fn note_trouble(&self, account: &str, trouble: Option<TroubleNote>) -> Result<(), SpoolError>;
+    /// Keeps what is known about an account, in place of what was.
+    async fn note_account(&self, account: &str, noted: &Noted) -> Result<(), SpoolError>;
+
+    /// What was kept last; of an account without anything, that it works.
+    async fn noted(&self, account: &str) -> Result<Noted, SpoolError>;
 
     /// Gives mail of accounts that are not in `accounts` to `heir`. Returns how many messages that were.
     async fn adopt(&self, accounts: &[String], heir: &str) -> Result<u64, SpoolError>;

@@ -16,7 +16,8 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 
-use super::verdict::{Fault, Stage};
+use super::fault::Fault;
+use super::verdict::Stage;
 use super::wire::Wire;
 use crate::mail::Reply;
 
@@ -112,7 +113,7 @@ impl Endpoint {
     /// clear, and a second one stands in for it, since nothing said before TLS may count.
     ///
     /// # Errors
-    /// All of them are temporary.
+    /// All of them pass, or can be mended.
     pub async fn open(&self) -> Result<Wire, Setback> {
         let addresses = self.addresses().await?;
         let mut tcp = connect_to_any(addresses).await?;
@@ -147,7 +148,7 @@ impl Endpoint {
         let handshake = TlsConnector::from(Arc::clone(&self.trust.0)).connect(name, tcp);
         match timeout(TLS_DEADLINE, handshake).await {
             Ok(Ok(tls)) => Ok(tls),
-            Ok(Err(error)) => Err(Fault::Tls(error.to_string())),
+            Ok(Err(error)) => Err(Fault::of_handshake(&error)),
             Err(_) => Err(Fault::Tls(format!("no answer within {} seconds", TLS_DEADLINE.as_secs()))),
         }
     }

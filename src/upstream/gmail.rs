@@ -21,14 +21,18 @@ use tokio::time::{Instant, timeout};
 
 use super::connect::{Endpoint, GREETING_DEADLINE, Setback, TlsMode};
 use super::credentials::Credentials;
+use super::fault::Fault;
 use super::stuffing::Stuffing;
-use super::verdict::{Fault, Stage, Trouble, Verdict, judge};
+use super::trouble::Trouble;
+use super::verdict::{Stage, Verdict, judge};
 use super::wire::Wire;
 use super::{Consignment, Dispatch, Outgoing, Upstream};
 use crate::mail::{Address, Outcome, Reply, Why};
 
 /// Recipients in one transaction (gmail.md, section 4).
 const RECIPIENTS_MAX: usize = 100;
+/// How often the others are named again because Gmail hung up over one recipient: each time costs a login.
+const HANG_UPS_MAX: u32 = 3;
 /// Deadlines of RFC 5321 §4.5.3.2, in its order.
 const MAIL_DEADLINE: Duration = Duration::from_mins(5);
 const RCPT_DEADLINE: Duration = Duration::from_mins(5);
@@ -106,6 +110,10 @@ impl Offers {
 enum Transacted {
     /// Each recipient has its outcome, or is to be named again in another transaction.
     Answered { outcomes: Vec<(u32, Outcome)>, again: Vec<(u32, Address)>, trouble: Option<Trouble> },
+    /// The same, and those who are to be named again were too many at once.
+    TooMany { outcomes: Vec<(u32, Outcome)>, again: Vec<(u32, Address)> },
+    /// Gmail closed the connection over one recipient, and said why; the others are to be named again on another.
+    HungUp { outcomes: Vec<(u32, Outcome)>, again: Vec<(u32, Address)> },
     /// It broke off before the final dot: nobody has got anything.
     Broken(Setback),
     /// It broke off behind the final dot: nobody can know.
@@ -201,18 +209,33 @@ impl Upstream for Gmail {
         let mut waiting: VecDeque<(u32, Address)> = consignment.recipients.iter().cloned().collect();
         let mut dispatch = Dispatch { outcomes: Vec::with_capacity(waiting.len()), trouble: None };
         let began = Instant::now();
+        let (mut at_once, mut hang_ups) = (RECIPIENTS_MAX, 0);
         while !waiting.is_empty() && dispatch.trouble.is_none() && began.elapsed() < BEGIN_DEADLINE {
-            let group: Vec<_> = waiting.drain(..waiting.len().min(RECIPIENTS_MAX)).collect();
+            let group: Vec<_> = waiting.drain(..waiting.len().min(at_once)).collect();
             match self.transact(consignment, &group, content).await {
                 Transacted::Answered { outcomes, again, trouble } => {
                     dispatch.outcomes.extend(outcomes);
                     dispatch.trouble = trouble;
                     waiting.extend(again);
                 }
+                Transacted::TooMany { outcomes, again } => {
+                    at_once = (group.len() / 2).max(1);
+                    dispatch.outcomes.extend(outcomes);
+                    waiting.extend(again);
+                }
+                Transacted::HungUp { outcomes, again } => {
+                    self.connection = None;
+                    dispatch.outcomes.extend(outcomes);
+                    waiting.extend(again);
+                    hang_ups += 1;
+                    if hang_ups > HANG_UPS_MAX {
+                        break;
+                    }
+                }
                 Transacted::Broken(setback) => {
                     self.connection = None;
                     dispatch.trouble = setback.is_about_the_account().then(|| setback.trouble());
-                    dispatch.outcomes.extend(same(&group, &setback.outcome()));
+                    dispatch.outcomes.extend(same(&group, &setback.outcome(consignment.first_try)));
                     break;
                 }
                 Transacted::Unknown(fault) => {
@@ -271,10 +294,10 @@ impl Setback {
         }
     }
 
-    fn outcome(&self) -> Outcome {
+    fn outcome(&self, first_try: bool) -> Outcome {
         match self {
             Setback::NoAnswer(fault) => Outcome::Deferred(Why::NoAnswer(fault.to_string())),
-            Setback::Said(stage, reply) => judge(*stage, reply).outcome(reply),
+            Setback::Said(stage, reply) => judge(*stage, reply).outcome(reply, first_try),
         }
     }
 }
@@ -299,7 +322,11 @@ impl Connection {
             Err(_) => return Transacted::Broken(Fault::late(Stage::Rcpt, ENVELOPE_DEADLINE).into()),
         };
         self.used = Instant::now();
-        let Envelope { mut outcomes, again, accepted, data, trouble } = envelope;
+        let Envelope { mut outcomes, again, accepted, data, trouble, hung_up } = envelope;
+        if hung_up {
+            let again = group.iter().filter(|(place, _)| outcomes.iter().all(|(other, _)| other != place));
+            return Transacted::HungUp { again: again.cloned().collect(), outcomes };
+        }
         let (stage, reply) = match data {
             _ if accepted.is_empty() => {
                 // With nobody to send to there is no progress, and naming the rest again would be for ever.
@@ -329,10 +356,13 @@ impl Connection {
         self.messages += 1;
         self.used = Instant::now();
         let judgement = judge(stage, &reply);
-        let trouble = judgement.trouble(&reply).or(trouble);
-        outcomes.extend(same(&accepted, &judgement.outcome(&reply)));
-        let again = again.into_iter().map(|(place, address, _)| (place, address)).collect();
-        Transacted::Answered { outcomes, again, trouble }
+        let mut again: Vec<_> = again.into_iter().map(|(place, address, _)| (place, address)).collect();
+        if judgement.verdict == Verdict::Split && accepted.len() > 1 {
+            again.extend(accepted);
+            return Transacted::TooMany { outcomes, again };
+        }
+        outcomes.extend(same(&accepted, &judgement.outcome(&reply, consignment.first_try)));
+        Transacted::Answered { outcomes, again, trouble: judgement.trouble(&reply).or(trouble) }
     }
 
     /// MAIL, every RCPT, and DATA: in one flight where that is offered, one by one otherwise.
@@ -360,8 +390,15 @@ impl Connection {
             };
             match reply {
                 // It closes the connection (RFC 5321 §3.8), whatever else is still to be heard.
-                Ok(reply) if reply.code() == 421 => return Err(Setback::Said(Stage::Rcpt, reply)),
-                Ok(reply) => envelope.record(*place, address, reply),
+                Ok(reply) if reply.code() == 421 => {
+                    if judge(Stage::Rcpt, &reply).trouble(&reply).is_some() {
+                        return Err(Setback::Said(Stage::Rcpt, reply));
+                    }
+                    envelope.hung_up = mail_refused.is_none();
+                    envelope.record(*place, address, reply, consignment.first_try);
+                    break;
+                }
+                Ok(reply) => envelope.record(*place, address, reply, consignment.first_try),
                 // What was said to MAIL is the reason; that the line is dead behind it adds nothing.
                 Err(_) if mail_refused.is_some() => break,
                 Err(setback) => return Err(setback),
@@ -370,6 +407,9 @@ impl Connection {
         if let Some(reply) = mail_refused {
             // The connection is of no more use: its remaining replies are not worth waiting for.
             return Err(Setback::Said(Stage::Mail, reply));
+        }
+        if envelope.hung_up {
+            return Ok(envelope);
         }
         envelope.data = match later.pop_front() {
             Some(_) if envelope.accepted.is_empty() => None,
@@ -475,16 +515,18 @@ struct Envelope {
     data: Option<Reply>,
     /// What an answer to RCPT said of the account.
     trouble: Option<Trouble>,
+    /// The last one answered was the one over whom Gmail closed the connection.
+    hung_up: bool,
 }
 
 impl Envelope {
-    fn record(&mut self, place: u32, address: &Address, reply: Reply) {
+    fn record(&mut self, place: u32, address: &Address, reply: Reply, first_try: bool) {
         let judgement = judge(Stage::Rcpt, &reply);
         self.trouble = self.trouble.take().or_else(|| judgement.trouble(&reply));
         match judgement.verdict {
             Verdict::Delivered => self.accepted.push((place, address.clone())),
             Verdict::Split => self.again.push((place, address.clone(), reply)),
-            _ => self.outcomes.push((place, judgement.outcome(&reply))),
+            _ => self.outcomes.push((place, judgement.outcome(&reply, first_try))),
         }
     }
 }

@@ -4,10 +4,13 @@
 
 pub mod connect;
 pub mod credentials;
+pub mod fault;
 pub mod gmail;
+mod replies;
 mod stuffing;
+pub mod symptoms;
+pub mod trouble;
 pub mod verdict;
-mod verdict_table;
 mod wire;
 
 use async_trait::async_trait;
@@ -15,7 +18,7 @@ use bytes::Bytes;
 
 use crate::mail::{Address, Outcome, ReversePath};
 
-pub use verdict::{Trouble, TroubleKind};
+pub use trouble::{Limit, Trouble, TroubleKind};
 
 /// What goes over the wire, but for the content.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +32,8 @@ pub struct Consignment {
     pub eight_bit: bool,
     /// An address or a header field needs it (RFC 6531).
     pub smtputf8: bool,
+    /// No attempt of this message was counted before: what may be an accident is then tried again.
+    pub first_try: bool,
 }
 
 /// Content fit to be sent: CRLF line ends only, no NUL, ending in CRLF, dots not yet stuffed.
@@ -49,7 +54,8 @@ pub trait Outgoing: Send {
 pub struct Dispatch {
     /// One for every recipient of the consignment.
     pub outcomes: Vec<(u32, Outcome)>,
-    /// What is wrong with the account, where that is why it failed. Never a reason to give up on a message.
+    /// What is wrong with the account, where that is why it failed, or where Gmail wants less at once. Never a reason to
+    /// give up on a message.
     pub trouble: Option<Trouble>,
 }
 

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use smarthost::mail::{Address, MessageId, Outcome, Reply, ReversePath, Timestamp, Why};
-use smarthost::upstream::verdict::TroubleKind;
-use smarthost::upstream::{Consignment, Dispatch, Outgoing, Trouble, Upstream};
+use smarthost::upstream::{Consignment, Dispatch, Limit, Outgoing, Trouble, TroubleKind, Upstream};
 
 use crate::stepped::Steps;
 
@@ -36,8 +35,6 @@ pub struct Ledger {
     bytes: BTreeMap<MessageId, Vec<u8>>,
     /// What was wrong with what the relay did.
     pub faults: Vec<String>,
-    /// What the last attempt that ended said about the account: the relay knows no more.
-    pub known_trouble: bool,
 }
 
 /// The ledger, shared by all connections.
@@ -63,7 +60,14 @@ pub struct Connection {
     pub owed: Vec<(u32, Address)>,
 }
 
-const KINDS: [TroubleKind; 3] = [TroubleKind::Paused, TroubleKind::OverLimit, TroubleKind::Unreachable];
+const KINDS: [TroubleKind; 6] = [
+    TroubleKind::Slowed,
+    TroubleKind::OverLimit(Limit::Day),
+    TroubleKind::OverLimit(Limit::AtLeast(Duration::from_mins(15))),
+    TroubleKind::Paused,
+    TroubleKind::Misconfigured,
+    TroubleKind::Unreachable,
+];
 
 pub fn any_trouble(dice: &mut fastrand::Rng) -> TroubleKind {
     KINDS[dice.usize(..KINDS.len())]
@@ -77,7 +81,8 @@ impl Ledger {
     fn trouble_at(&mut self, now: Timestamp) -> Option<Trouble> {
         self.trouble = self.trouble.filter(|(_, until)| *until > now && !self.benign);
         let (kind, _) = self.trouble?;
-        Some(Trouble { kind, reason: format!("{kind:?}, as the dice say"), cure: "wait".to_owned(), until: None })
+        let reason = format!("{kind:?}, as the dice say");
+        Some(Trouble { kind, topic: kind.word(), reason, cure: "wait".to_owned(), until: None })
     }
 
     /// What becomes of one recipient, and whether Gmail took the message for it.
@@ -194,7 +199,6 @@ impl Upstream for Connection {
         self.owed.truncate(consignment.recipients.len());
         let dispatch = self.dispatch(consignment, content).await;
         self.steps.step().await;
-        self.gmail.ledger().known_trouble = dispatch.trouble.is_some();
         dispatch
     }
 

@@ -112,7 +112,7 @@ impl Tally {
 
 /// One life from its seed.
 async fn live(seed: u64, tally: &mut Tally) {
-    let mut world = World::new(seed);
+    let mut world = World::new(seed).await;
     for _ in 0..EVENTS {
         world.happen().await;
     }

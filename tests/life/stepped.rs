@@ -9,32 +9,43 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use smarthost::mail::{MessageId, Submission, Timestamp};
 use smarthost::spool::{
-    AcceptError, Accepted, Backlog, Claim, Content, Filter, Lease, Order, Past, Queued, Record, Settlement, Spool,
-    SpoolError, TroubleNote, Upload, Which,
+    AcceptError, Accepted, Backlog, Claim, Content, Filter, Lease, Noted, Order, Past, Queued, Record, Settlement,
+    Spool, SpoolError, Upload, Which,
 };
 use tokio::sync::oneshot;
 
 /// Says that the attempt which is being polled has come to a step. The flag is raised for whoever polls, and
-/// the attempt goes on when it is polled again.
+/// the attempt goes on when it is polled again. What is no attempt takes no steps.
 #[derive(Clone, Default)]
-pub struct Steps(Arc<AtomicBool>);
+pub struct Steps(Arc<Flags>);
+
+#[derive(Default)]
+struct Flags {
+    stepping: AtomicBool,
+    reached: AtomicBool,
+}
 
 impl Steps {
     pub async fn step(&self) {
-        let mut passed = false;
+        let mut passed = !self.0.stepping.load(Ordering::Relaxed);
         std::future::poll_fn(|_| {
             if std::mem::replace(&mut passed, true) {
                 return Poll::Ready(());
             }
-            self.0.store(true, Ordering::Relaxed);
+            self.0.reached.store(true, Ordering::Relaxed);
             Poll::Pending
         })
         .await;
     }
 
+    /// An attempt is polled from now on, or no longer.
+    pub fn set_stepping(&self, stepping: bool) {
+        self.0.stepping.store(stepping, Ordering::Relaxed);
+    }
+
     /// Whether a step was reached since the last call.
     pub fn take(&self) -> bool {
-        self.0.swap(false, Ordering::Relaxed)
+        self.0.reached.swap(false, Ordering::Relaxed)
     }
 }
 
@@ -89,9 +100,13 @@ impl Spool for Stepped {
         self.spool.grow_older(account, by).await
     }
 
-    async fn note_trouble(&self, account: &str, trouble: Option<TroubleNote>) -> Result<(), SpoolError> {
+    async fn note_account(&self, account: &str, noted: &Noted) -> Result<(), SpoolError> {
         self.steps.step().await;
-        self.spool.note_trouble(account, trouble).await
+        self.spool.note_account(account, noted).await
+    }
+
+    async fn noted(&self, account: &str) -> Result<Noted, SpoolError> {
+        self.spool.noted(account).await
     }
 
     async fn adopt(&self, accounts: &[String], heir: &str) -> Result<u64, SpoolError> {

@@ -116,11 +116,12 @@ fn settings() -> Settings {
 }
 
 impl Relay {
-    fn start(folder: &Path, now: Timestamp, steps: &Steps) -> Relay {
+    async fn start(folder: &Path, now: Timestamp, steps: &Steps) -> Relay {
         let spool = Arc::new(SqliteSpool::open(folder, now).unwrap());
         let inner = Arc::clone(&spool) as Arc<dyn Spool>;
         let stepped = Arc::new(Stepped { spool: inner, steps: steps.clone(), settlements_to_fail: 0.into() });
-        let delivery = Arc::new(Delivery::new(Arc::clone(&stepped) as Arc<dyn Spool>, settings()));
+        let noted = spool.noted("home").await.unwrap();
+        let delivery = Arc::new(Delivery::new(Arc::clone(&stepped) as Arc<dyn Spool>, settings(), noted, now));
         Relay { spool, stepped, delivery }
     }
 
@@ -133,13 +134,13 @@ impl Relay {
 }
 
 impl World {
-    pub fn new(seed: u64) -> World {
+    pub async fn new(seed: u64) -> World {
         // The spool draws its first id from these.
         fastrand::seed(seed);
         let folder = folder();
         let (steps, gmail) = (Steps::default(), Gmail::default());
         gmail.ledger().dice = fastrand::Rng::with_seed(seed ^ 0xda7a);
-        let relay = Some(Relay::start(folder.path(), at(0), &steps));
+        let relay = Some(Relay::start(folder.path(), at(0), &steps).await);
         World {
             dice: fastrand::Rng::with_seed(seed),
             now: at(0),
@@ -208,10 +209,16 @@ impl World {
         let accepted = self.relay().spool.accept(submission.clone(), content).await.unwrap();
         self.learn(accepted.id(), submission, None);
         let handed = listening.and_then(|mut listening| listening.try_recv().ok());
-        // Only a delivery whose account works listens.
-        if let Some(lease) = handed.filter(|_| !self.gmail.ledger().known_trouble) {
+        if let Some(lease) = handed
+            && self.relay().delivery.leave(self.now).await == Leave::Go
+        {
             self.begin(lease);
         }
+    }
+
+    /// Whether the account works, as far as others can see.
+    async fn is_working(&self) -> bool {
+        self.relay().spool.noted("home").await.unwrap().trouble.is_none()
     }
 
     async fn uploaded(&mut self, content: Content) -> Content {
@@ -269,7 +276,7 @@ impl World {
         self.now += by;
         let waiting = self.relay().spool.list(&Which::All).await.unwrap();
         let waits = waiting.iter().any(|queued| queued.state != smarthost::spool::State::Held);
-        if waits && !self.gmail.ledger().known_trouble {
+        if waits && self.is_working().await {
             self.age += by;
         }
         self.relay().delivery.pass_time(by).await;
@@ -347,8 +354,11 @@ impl World {
     async fn advance(&mut self, index: usize) -> Progress {
         let (steps, attempt) = (&self.steps, &mut self.attempts[index].future);
         poll_fn(|context| {
+            steps.set_stepping(true);
             // A panic ends the attempt and nothing else, as in a task.
-            match catch_unwind(AssertUnwindSafe(|| attempt.as_mut().poll(context))) {
+            let polled = catch_unwind(AssertUnwindSafe(|| attempt.as_mut().poll(context)));
+            steps.set_stepping(false);
+            match polled {
                 Err(_) => Poll::Ready(Progress::Panicked),
                 Ok(Poll::Ready(())) => Poll::Ready(Progress::Ended),
                 Ok(Poll::Pending) if steps.take() => Poll::Ready(Progress::Step),
@@ -402,8 +412,7 @@ impl World {
     }
 
     async fn start(&mut self) {
-        self.relay = Some(Relay::start(self.folder.path(), self.now, &self.steps));
-        self.gmail.ledger().known_trouble = false;
+        self.relay = Some(Relay::start(self.folder.path(), self.now, &self.steps).await);
         self.look().await;
     }
 
@@ -435,6 +444,9 @@ impl World {
                 "deferred" | "uncertain" => continue,
                 "refused" if !self.gmail.ledger().refused.contains(&owed) => {
                     self.faults.push(format!("{owed:?} is refused, which Gmail never said"));
+                }
+                "expired" if past.reply.contains("account is in trouble") || past.reply.contains("no way to Gmail") => {
+                    self.faults.push(format!("{owed:?} expired by what is about the account"));
                 }
                 "expired" if self.age < self.known[&past.id].accepted_at_age + PATIENCE.give_up_after => {
                     self.faults.push(format!("{owed:?} expired before its time"));

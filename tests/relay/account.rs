@@ -5,12 +5,12 @@ use smarthost::standin::{Certificate, Options};
 
 use crate::program::{Gmail, Relay, device};
 
-fn account(relay: &Relay) -> Value {
+pub fn account(relay: &Relay) -> Value {
     let status: Value = serde_json::from_str(&relay.ask(&["status", "--json"])).expect("status is JSON");
     status["accounts"][0].clone()
 }
 
-fn text<'a>(value: &'a Value, key: &str) -> &'a str {
+pub fn text<'a>(value: &'a Value, key: &str) -> &'a str {
     value[key].as_str().unwrap_or_else(|| panic!("{key} is no text in {value}"))
 }
 
@@ -176,16 +176,16 @@ fn nothing_is_told_to_a_server_without_starttls() {
     assert_nothing_was_told(&gmail);
 }
 
-fn nothing_is_told_with_this_certificate(certificate: Certificate) {
+fn nothing_is_told_with_this_certificate(certificate: Certificate, words: &str, cure: &str) {
     let gmail = Gmail::with(Options { certificate, ..Options::default() });
     for (port, tls) in [(gmail.ports().implicit, "implicit"), (gmail.ports().starttls, "starttls")] {
         let mut relay = Relay::new(&gmail);
         relay.set("GMAIL_PORT", &port.to_string());
         relay.set("GMAIL_TLS", tls);
         relay.start();
-        let status = sees_trouble(&relay, "unreachable");
+        let status = sees_trouble(&relay, "misconfigured");
         assert!(text(&status, "reason").contains("certificate"), "{status}");
-        assert!(!text(&status, "cure").is_empty(), "{status}");
+        assert!(text(&status, "reason").contains(words) && text(&status, "cure").contains(cure), "{status}");
         relay.stop();
     }
     assert_nothing_was_told(&gmail);
@@ -193,12 +193,12 @@ fn nothing_is_told_with_this_certificate(certificate: Certificate) {
 
 #[test]
 fn nothing_is_told_to_a_server_whose_certificate_is_over() {
-    nothing_is_told_with_this_certificate(Certificate::Expired);
+    nothing_is_told_with_this_certificate(Certificate::Expired, "its time is over", "clock");
 }
 
 #[test]
 fn nothing_is_told_to_a_server_with_the_certificate_of_another() {
-    nothing_is_told_with_this_certificate(Certificate::OtherName);
+    nothing_is_told_with_this_certificate(Certificate::OtherName, "another name", "`host`");
 }
 
 #[test]
@@ -207,8 +207,9 @@ fn nothing_is_told_to_a_server_of_an_unknown_authority() {
     let mut relay = Relay::new(&other);
     relay.set("GMAIL_PORT", &gmail.ports().implicit.to_string());
     relay.start();
-    let status = sees_trouble(&relay, "unreachable");
+    let status = sees_trouble(&relay, "misconfigured");
     assert!(text(&status, "reason").contains("certificate"), "{status}");
+    assert!(text(&status, "cure").contains("`ca_file`"), "{status}");
     relay.stop();
     assert_nothing_was_told(&gmail);
 }

@@ -12,6 +12,8 @@ mod delivery;
 mod lifecycle;
 mod observed;
 mod queue;
+mod replies;
+mod standing;
 
 use mailparse::{MailHeaderMap, ParsedMail};
 

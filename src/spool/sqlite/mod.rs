@@ -22,8 +22,8 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::{
-    AcceptError, Accepted, Backlog, Claim, Content, Filter, LEASE, Lease, Order, Past, Queued, Record, Settlement,
-    Spool, SpoolError, TroubleNote, Upload, Which,
+    AcceptError, Accepted, Backlog, Claim, Content, Filter, LEASE, Lease, Noted, Order, Past, Queued, Record,
+    Settlement, Spool, SpoolError, Upload, Which,
 };
 use crate::mail::{MessageId, Submission, Timestamp};
 use room::Disk;
@@ -307,9 +307,14 @@ impl Spool for SqliteSpool {
         Ok(self.writer.write(move |db| queries::grow_older(db, &account, by)).await?)
     }
 
-    async fn note_trouble(&self, account: &str, trouble: Option<TroubleNote>) -> Result<(), SpoolError> {
+    async fn note_account(&self, account: &str, noted: &Noted) -> Result<(), SpoolError> {
+        let (account, noted) = (account.to_owned(), noted.clone());
+        Ok(self.writer.write(move |db| queries::note_account(db, &account, &noted)).await?)
+    }
+
+    async fn noted(&self, account: &str) -> Result<Noted, SpoolError> {
         let account = account.to_owned();
-        Ok(self.writer.write(move |db| queries::note_trouble(db, &account, trouble.as_ref())).await?)
+        self.read(move |db| queries::noted(db, &account)).await
     }
 
     async fn adopt(&self, accounts: &[String], heir: &str) -> Result<u64, SpoolError> {

@@ -8,7 +8,10 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::rows::{self, SUBMISSION, SUBMISSION_COLUMNS};
 use crate::mail::{Message, MessageId, Outcome, Recipient, Submission, Timestamp};
-use crate::spool::{Backlog, Filter, LEASE, Next, Order, Past, Queued, Record, Settlement, State, TroubleNote, Which};
+use crate::spool::{
+    Backlog, BelievedLimit, Filter, LEASE, Next, Noted, Order, Past, Queued, Record, Settlement, State, TroubleNote,
+    Which,
+};
 
 type Result<T> = rusqlite::Result<T>;
 
@@ -258,21 +261,37 @@ pub fn grow_older(db: &Connection, account: &str, by: Duration) -> Result<()> {
     Ok(())
 }
 
-/// Keeps what is wrong with an account.
-pub fn note_trouble(db: &Connection, account: &str, trouble: Option<&TroubleNote>) -> Result<()> {
+/// Keeps what is known about an account.
+pub fn note_account(db: &Connection, account: &str, noted: &Noted) -> Result<()> {
+    let (trouble, believed) = (noted.trouble.as_ref(), noted.believed_limit);
     run(
         db,
-        "INSERT INTO account (name, patience_ms, state, reason, cure, since) VALUES (?1, 0, ?2, ?3, ?4, ?5)
-         ON CONFLICT (name) DO UPDATE SET state = ?2, reason = ?3, cure = ?4, since = ?5",
+        "INSERT INTO account (name, patience_ms, state, reason, cure, since, believed_limit, believed_since)
+         VALUES (?1, 0, ?2, ?3, ?4, ?5, ?6, ?7)
+         ON CONFLICT (name) DO UPDATE SET state = ?2, reason = ?3, cure = ?4, since = ?5,
+             believed_limit = ?6, believed_since = ?7",
         params![
             account,
             trouble.map(|trouble| &trouble.state),
             trouble.map(|trouble| &trouble.reason),
             trouble.map(|trouble| &trouble.cure),
             trouble.map(|trouble| trouble.since.as_millisecond()),
+            believed.map(|believed| believed.recipients),
+            believed.map(|believed| believed.since.as_millisecond()),
         ],
     )?;
     Ok(())
+}
+
+/// What is known about an account.
+pub fn noted(db: &Connection, account: &str) -> Result<Noted> {
+    let believed_limit = db
+        .prepare_cached(
+            "SELECT believed_limit, believed_since FROM account WHERE name = ?1 AND believed_limit IS NOT NULL",
+        )?
+        .query_row([account], |row| Ok(BelievedLimit { recipients: row.get(0)?, since: rows::time(row, 1)? }))
+        .optional()?;
+    Ok(Noted { trouble: trouble(db, account)?, believed_limit })
 }
 
 fn trouble(db: &Connection, account: &str) -> Result<Option<TroubleNote>> {

@@ -12,7 +12,10 @@ use rusqlite::{Connection, OpenFlags};
 /// Says to `file(1)` and to us that a database is ours: "SMTH".
 const APPLICATION_ID: i32 = 0x534d_5448;
 /// Counts up with every change of the tables; `STEPS` brings older ones up to it.
-const STEPS: &[&str] = &[include_str!("schema.sql")];
+const STEPS: &[&str] = &[include_str!("schema.sql"), BELIEVED_LIMIT];
+/// Recipients in 24 hours that Gmail is believed to allow, and since when that is believed; null: as configured.
+const BELIEVED_LIMIT: &str =
+    "ALTER TABLE account ADD COLUMN believed_limit INTEGER; ALTER TABLE account ADD COLUMN believed_since INTEGER;";
 /// Before this, two connections could corrupt the database at the same instant (sqlite.org/changes.html, 3.51.3).
 const SQLITE_VERSION_MIN: i32 = 3_051_003;
 /// How long to wait for another process, such as a queue command, to finish its transaction.
