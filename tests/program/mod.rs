@@ -132,6 +132,14 @@ impl Relay {
         self.start_by(shell);
     }
 
+    /// `smarthost run`, killed after a time, whether or not it is ready by then.
+    pub fn start_and_kill(&self, after: Duration) {
+        let mut child = self.program(&["run"]).stderr(Stdio::null()).stdout(Stdio::null()).spawn().expect("it starts");
+        thread::sleep(after);
+        child.kill().expect("the process is ours");
+        child.wait().expect("the process is ours");
+    }
+
     fn start_by(&mut self, mut program: Command) {
         let mut child = program.stdout(Stdio::null()).spawn().expect("the program can be started");
         let stderr = child.stderr.take().expect("it is piped");
@@ -236,6 +244,13 @@ impl Relay {
             assert!(began.elapsed() < DEADLINE, "the queue holds {queue:?}");
             thread::sleep(LOOK_EVERY * 10);
         }
+    }
+
+    /// Looks past the program, into its database.
+    pub fn count_rows(&self, table: &str) -> i64 {
+        let database = rusqlite::Connection::open(self.spool().join("spool.db")).expect("there is a spool");
+        let count = database.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0));
+        count.expect("the rows can be counted")
     }
 
     fn program(&self, arguments: &[&str]) -> Command {
