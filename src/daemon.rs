@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::clock::now;
 use crate::config::Config;
@@ -32,7 +32,9 @@ use crate::upstream::gmail::Gmail;
 /// ten seconds that container runtimes grant.
 const GRACE: Duration = Duration::from_secs(6);
 /// For tasks that were broken off to end.
-const LETTING_GO: Duration = Duration::from_secs(1);
+const LETTING_GO: Duration = Duration::from_millis(500);
+/// From the order to stop until the spool is left as it is, should its disk hang.
+const END: Duration = Duration::from_millis(7500);
 /// How long the history is kept.
 const HISTORY: Duration = Duration::from_hours(30 * 24);
 const HOUSEKEEPING_EVERY: Duration = Duration::from_mins(1);
@@ -150,6 +152,7 @@ impl Daemon {
 
     /// Ends in order. Takes no longer than eight seconds.
     pub async fn stop(mut self) {
+        let end = Instant::now() + END;
         self.stop.send_replace(true);
         self.delivery.stop.send_replace(true);
         self.housekeeping.abort();
@@ -168,7 +171,8 @@ impl Daemon {
             sleep(Duration::from_millis(5)).await;
         }
         if let Some(spool) = Arc::into_inner(self.spool) {
-            spool.close();
+            // What is not synced by then nobody was promised.
+            let _ = timeout_at(end, tokio::task::spawn_blocking(|| spool.close())).await;
         }
     }
 }
