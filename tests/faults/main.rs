@@ -11,6 +11,8 @@ mod program;
 mod client;
 mod descriptors;
 mod kill;
+mod mount;
+mod place;
 
 /// The subject of what Gmail got.
 fn subject(content: &[u8]) -> String {
