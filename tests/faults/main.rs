@@ -8,11 +8,17 @@
 #[path = "../program/mod.rs"]
 mod program;
 
+mod calls;
 mod client;
+mod clock;
+mod damage;
 mod descriptors;
+mod full;
 mod kill;
 mod mount;
 mod place;
+mod stop;
+mod strace;
 
 /// The subject of what Gmail got.
 fn subject(content: &[u8]) -> String {
