@@ -256,3 +256,25 @@ impl Case<'_> {
         names.collect()
     }
 }
+
+/// SQLite answers the wish for a log with the mode that it has instead of an error. The rules for a failed sync
+/// (`spool::sqlite::writer`) are those of a log.
+#[test]
+fn a_spool_that_cannot_get_its_log_does_not_start() {
+    if !strace::works() {
+        println!("SKIPPED: a spool that cannot get its log, since strace is missing or may not trace here");
+        return;
+    }
+    let gmail = Gmail::start();
+    for number in 4..16 {
+        let mut relay = Relay::new(&gmail);
+        let fault = Fault::error("fsync,fdatasync", "EIO", &number.to_string());
+        let words = strace::before(&fault, &relay.folder().join("trace"), &relay.spool());
+        if relay.try_start_behind(&words.iter().map(String::as_str).collect::<Vec<_>>()).is_ok() {
+            let header = fs::read(relay.spool().join("spool.db")).unwrap();
+            assert_eq!(header[18..20], [2, 2], "sync {number} failed, and the spool has no log (its versions say so)");
+            strace::let_go(relay.process_id());
+            relay.kill();
+        }
+    }
+}

@@ -147,3 +147,17 @@ fn a_start_in_1970_loses_nothing() {
     comes_soon(&gmail, 1, "1970");
     ends_well(relay, &gmail, &["from 1970"]);
 }
+
+#[test]
+fn a_clock_ten_years_ahead_during_an_attempt_sends_nothing_twice() {
+    let gmail = Gmail::start();
+    let Some(mut relay) = relay_with_a_clock(&gmail, "+0") else { return };
+    gmail.script("dot delay=4s");
+    relay.start();
+    device::send_one(relay.port(), "under way", &["you@example.com"]);
+    gmail.wait_until(|counts| counts.logins == 1);
+    set_clock(&relay, "+10y");
+    // The other delivery looks for what is due every second.
+    relay.log().wait_for("delivered", 1);
+    ends_well(relay, &gmail, &["under way"]);
+}

@@ -106,3 +106,28 @@ fn a_second_relay_on_the_spool_names_it_and_ends() {
     relay.start();
     relay.stop();
 }
+
+/// As a file system may leave it that lost its last changes: the log still holds mail.
+#[test]
+fn a_spool_that_was_emptied_or_lost_its_database_is_not_made_anew() {
+    let gmail = Gmail::start();
+    gmail.script("connect => close");
+    for is_gone in [false, true] {
+        let mut relay = Relay::start_new(&gmail);
+        device::send_one(relay.port(), "in the log", &["you@example.com"]);
+        relay.kill();
+        if is_gone {
+            fs::remove_file(database(&relay)).unwrap();
+        } else {
+            OpenOptions::new().write(true).open(database(&relay)).unwrap().set_len(0).unwrap();
+        }
+        let before = files(&relay);
+        let log = relay.spool().join("spool.db-wal");
+        assert!(before.contains_key(&log), "there is a log");
+        match relay.try_start_behind(&["env"]) {
+            Ok(()) => panic!("gone: {is_gone}: it starts, and the log is gone or holds mail that nobody sees"),
+            Err(said) => assert_eq!(said.status, 65, "{said:?}"),
+        }
+        assert!(files(&relay).get(&log) == before.get(&log), "the log was changed");
+    }
+}
