@@ -161,3 +161,43 @@ fn a_clock_ten_years_ahead_during_an_attempt_sends_nothing_twice() {
     relay.log().wait_for("delivered", 1);
     ends_well(relay, &gmail, &["under way"]);
 }
+
+/// As where the clock of the machine was kept in local time until the network told better.
+#[test]
+fn a_clock_two_hours_back_keeps_expires_and_repeats_nothing() {
+    a_jump_while_a_message_waits("-2h");
+}
+
+#[test]
+fn a_clock_ten_years_ahead_while_the_account_is_in_trouble_keeps_nothing() {
+    a_jump_while_the_account_is_in_trouble("+10y");
+}
+
+/// As above, and nobody sets the clock forward again.
+#[test]
+fn a_clock_two_hours_back_while_the_account_is_in_trouble_keeps_nothing() {
+    let gmail = Gmail::start();
+    let Some(mut relay) = relay_with_a_clock(&gmail, "+0") else { return };
+    gmail.script("connect => close");
+    relay.start();
+    device::send_one(relay.port(), "waits", &["you@example.com"]);
+    relay.log().wait_for("account", 1);
+    set_clock(&relay, "-2h");
+    gmail.script("");
+    comes_soon(&gmail, 1, "-2h");
+    ends_well(relay, &gmail, &["waits"]);
+}
+
+/// The date is that of the first attempt under a clock that can be right, or the like; but none of before this program.
+#[test]
+fn what_was_accepted_in_1970_is_sent_with_a_plausible_date() {
+    let gmail = Gmail::start();
+    let Some(mut relay) = relay_with_a_clock(&gmail, "@1970-01-01 00:00:30") else { return };
+    relay.start();
+    device::send_one(relay.port(), "from 1970", &["you@example.com"]);
+    relay.log().wait_for_one("account", |event| event["state"] != "working");
+    set_clock(&relay, "+0");
+    comes_soon(&gmail, 1, "1970");
+    assert_near(date(&gmail.received()[0]), now());
+    ends_well(relay, &gmail, &["from 1970"]);
+}
