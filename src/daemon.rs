@@ -12,13 +12,13 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::clock::now;
 use crate::config::Config;
 use crate::delivery::{self, Delivery};
 use crate::event::{self, Event};
-use crate::listener::{self, BindError, Bound, Service};
+use crate::listener::{self, BindError, Bound, Seats, Service};
 use crate::policy::Allow;
 use crate::smtp;
 use crate::spool::sqlite::{OpenError, SqliteSpool};
@@ -32,10 +32,17 @@ use crate::upstream::gmail::Gmail;
 /// ten seconds that container runtimes grant.
 const GRACE: Duration = Duration::from_secs(6);
 /// For tasks that were broken off to end.
-const LETTING_GO: Duration = Duration::from_secs(1);
+const LETTING_GO: Duration = Duration::from_millis(500);
+/// From the order to stop until the spool is left as it is, should its disk hang.
+const END: Duration = Duration::from_millis(7500);
 /// How long the history is kept.
 const HISTORY: Duration = Duration::from_hours(30 * 24);
 const HOUSEKEEPING_EVERY: Duration = Duration::from_mins(1);
+/// File descriptors that one delivery needs at most: a connection and a reader of the spool (its database and its log),
+/// or instead of the connection a name that is looked up.
+const DESCRIPTORS_OF_A_DELIVERY: usize = 4;
+/// Those that come and go beside deliveries and clients, as while the configuration is read again.
+const DESCRIPTORS_TO_SPARE: usize = 2;
 
 /// Why the relay does not start.
 #[derive(Debug, thiserror::Error)]
@@ -95,7 +102,8 @@ impl Daemon {
         let spool = Arc::new(SqliteSpool::open(&config.spool, now())?);
         let (stop, _) = watch::channel(false);
         let (session, session_settings) = watch::channel(Arc::new(session_settings(&config)));
-        let service = Arc::new(Service::new(Arc::clone(&spool) as Arc<dyn Spool>, session_settings));
+        let seats = seats(&config, bound.len());
+        let service = Arc::new(Service::new(Arc::clone(&spool) as Arc<dyn Spool>, session_settings, seats));
         let addresses: Vec<SocketAddr> = bound.iter().map(|bound| bound.address).collect();
         let mut daemon = Daemon {
             delivery: Deliveries::start(&spool, &config, trust).await,
@@ -144,6 +152,7 @@ impl Daemon {
 
     /// Ends in order. Takes no longer than eight seconds.
     pub async fn stop(mut self) {
+        let end = Instant::now() + END;
         self.stop.send_replace(true);
         self.delivery.stop.send_replace(true);
         self.housekeeping.abort();
@@ -162,7 +171,8 @@ impl Daemon {
             sleep(Duration::from_millis(5)).await;
         }
         if let Some(spool) = Arc::into_inner(self.spool) {
-            spool.close();
+            // What is not synced by then nobody was promised.
+            let _ = timeout_at(end, tokio::task::spawn_blocking(|| spool.close())).await;
         }
     }
 }
@@ -203,10 +213,29 @@ impl Deliveries {
     }
 }
 
-/// A start and a reload are what people do when they have mended something: everything is due at once. What was wrong
-/// with the account is told as wrong until a probe has found out, so that a relay that is started again and again does
-/// not log in with every message.
-async fn make_due(spool: &dyn Spool, account: &str) -> Noted {
+/// As many connections of clients as there are file descriptors for, besides those that are open by now and those that
+/// deliveries need: mail that cannot go out or be stored helps no client.
+fn seats(config: &Config, listeners: usize) -> Seats {
+    let limit = listener::raise_descriptor_limit();
+    let deliveries = config.account.connections.saturating_mul(DESCRIPTORS_OF_A_DELIVERY);
+    // Each listener holds one while it decides what becomes of a client.
+    let others = [listener::open_descriptors(), deliveries, listeners, DESCRIPTORS_TO_SPARE];
+    let left = others.iter().fold(limit, |left, count| left.saturating_sub(*count));
+    let wanted = config.policy.limits.connections;
+    let seats = Seats::within(left, wanted);
+    if seats.places < wanted {
+        let warning = format!(
+            "only {} clients can be connected at the same time, not {wanted} (`limits.connections`): this process may have \
+             {limit} files and sockets open. Let it have more, as with `ulimit -n` or LimitNOFILE= in a systemd service",
+            seats.places
+        );
+        event::log(&Event::Warning { warning: &warning });
+    }
+    seats
+}
+
+/// A start and a reload are what people do when they have mended something: everything is tried at once.
+async fn make_due(spool: &dyn Spool, account: &str) {
     let adopted = spool.adopt(&[account.to_owned()], account).await;
     let ordered = spool.order(&Which::All, Order::Retry, now()).await;
     let failed = |error: SpoolError| event::log(&Event::SpoolFailed { reason: &error.to_string() });

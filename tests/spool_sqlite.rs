@@ -1,6 +1,6 @@
 //! What only the SQLite store has to keep: its files, its lock, its damage, and the disk below it.
 //!
-//! `tests/relay_crash.rs` has the cases that need the whole relay.
+//! `tests/faults` has the cases that need the whole relay.
 
 #![allow(clippy::unwrap_used, reason = "the helpers of a test fail as the test does, by panicking")]
 

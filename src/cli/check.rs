@@ -65,6 +65,9 @@ fn check_listeners(config: &Config, running: bool) -> Result<(), Failure> {
 
 fn check_spool(config: &Config, running: bool) -> Result<(), Failure> {
     let folder = config.spool.display();
+    if let Some(warning) = sqlite::place::warning(&config.spool) {
+        tell("warning", &warning)?;
+    }
     if running {
         SqliteSpool::open_beside(&config.spool)?;
         return tell("spool", &format!("{folder} is in use by the relay that is running"));

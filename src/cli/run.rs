@@ -3,10 +3,14 @@
 use super::{Failure, Global};
 use crate::daemon::{Asked, Daemon, Signals};
 use crate::event::{self, Event};
+use crate::spool::sqlite::place;
 
 pub async fn run(global: &Global) -> Result<(), Failure> {
     let loaded = global.load()?;
     global.start_log(&loaded);
+    if let Some(warning) = place::warning(&loaded.config.spool) {
+        event::log(&Event::Warning { warning: &warning });
+    }
     let mut signals = Signals::listen()?;
     let mut daemon = Daemon::start(loaded.config).await?;
     loop {

@@ -174,16 +174,30 @@ impl Connection<'_> {
 
 /// Tells a client why it may not speak, without reading a byte of it.
 pub async fn turn_away(mut stream: TcpStream, ip: IpAddr, refusal: &Refusal) {
-    let reply = refusal.reply();
+    log_dismissal(ip, refusal);
+    if let Ok(Ok(())) = timeout(LAST_WORDS, stream.write_all(last_line(refusal).as_bytes())).await {
+        last_words(&mut stream).await;
+    }
+}
+
+/// The same without waiting for anything, not even until the client has read it.
+pub fn dismiss(stream: &TcpStream, ip: IpAddr, refusal: &Refusal) {
+    log_dismissal(ip, refusal);
+    // A connection that was just opened has room for a line. Where it has none, the client is gone.
+    let _ = socket2::SockRef::from(stream).send(last_line(refusal).as_bytes());
+}
+
+fn last_line(refusal: &Refusal) -> String {
+    format!("{}\r\n", refusal.reply())
+}
+
+fn log_dismissal(ip: IpAddr, refusal: &Refusal) {
     event::log(&Event::Rejected {
         client: &ip.to_string(),
-        reply: &reply.to_string(),
+        reply: &refusal.reply().to_string(),
         command: "",
         reason: &refusal.to_string(),
     });
-    if let Ok(Ok(())) = timeout(LAST_WORDS, stream.write_all(format!("{reply}\r\n").as_bytes())).await {
-        last_words(&mut stream).await;
-    }
 }
 
 /// Closes our side, and waits for the other one a little: a socket closed over unread bytes would send a reset,

@@ -6,30 +6,31 @@
 
 mod bind;
 mod connection;
+mod places;
+mod seats;
 
-use std::collections::HashMap;
 use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::event::{self, Event};
-use crate::mail::Refusal;
-use crate::policy::{Allow, Limits};
+use crate::policy::Allow;
 use crate::smtp;
 use crate::spool::Spool;
 pub use bind::{BindError, Bound, bind, inherited};
+use places::{Places, Turn};
+pub use seats::{Seats, open_descriptors, raise_descriptor_limit};
 
 /// How long to wait when no further connection can be taken, as without file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// Connections that may at the same time be in the course of being told that they have no place.
-const TURNED_AWAY_MAX: usize = 64;
+/// How often that is told.
+const TELL_EVERY: Duration = Duration::from_mins(1);
 
 /// One address that clients connect to, and who may.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,20 +66,13 @@ impl Host {
     }
 }
 
-/// All connections of the relay, counted.
-#[derive(Debug)]
-struct Places {
-    all: Arc<Semaphore>,
-    /// For telling those why who get no place. Beyond these they are dropped without a word.
-    turned_away: Semaphore,
-    by_client: Mutex<HashMap<IpAddr, usize>>,
-}
-
 /// What every connection needs.
 pub struct Service {
     spool: Arc<dyn Spool>,
     places: Places,
     session: watch::Receiver<Arc<smtp::Settings>>,
+    /// When it was last told that connections cannot be accepted.
+    told: Mutex<Option<Instant>>,
 }
 
 impl std::fmt::Debug for Service {
@@ -91,14 +85,8 @@ impl Service {
     /// `session` are the settings of sessions that begin from now on; they may change. The number of places does
     /// not.
     #[must_use]
-    pub fn new(spool: Arc<dyn Spool>, session: watch::Receiver<Arc<smtp::Settings>>) -> Service {
-        let connections = session.borrow().policy.limits.connections;
-        let places = Places {
-            all: Arc::new(Semaphore::new(connections)),
-            turned_away: Semaphore::new(TURNED_AWAY_MAX),
-            by_client: Mutex::default(),
-        };
-        Service { spool, places, session }
+    pub fn new(spool: Arc<dyn Spool>, session: watch::Receiver<Arc<smtp::Settings>>, seats: Seats) -> Service {
+        Service { spool, places: Places::new(seats), session, told: Mutex::default() }
     }
 
     /// Serves one socket until `stop` says so; connections then end at the next safe moment. `allow` says who may
@@ -112,9 +100,9 @@ impl Service {
                     Ok((stream, peer)) => {
                         let ip = peer.ip().to_canonical();
                         let admitted = allow.borrow().admits(ip);
-                        connections.spawn(Arc::clone(&self).admit(stream, ip, admitted, stop.clone()));
+                        self.receive(stream, ip, admitted, &stop, &mut connections);
                     }
-                    Err(error) => after_accept_error(&error).await,
+                    Err(error) => self.after_accept_error(&error).await,
                 },
                 Some(ended) = connections.join_next() => note_panic(ended),
                 _ = stop.changed() => {}
@@ -126,55 +114,66 @@ impl Service {
         }
     }
 
-    async fn admit(self: Arc<Self>, stream: TcpStream, ip: IpAddr, admitted: bool, stop: watch::Receiver<bool>) {
+    /// Decides at once what becomes of a connection, so that never more are open than there are seats.
+    fn receive(
+        self: &Arc<Self>,
+        stream: TcpStream,
+        ip: IpAddr,
+        admitted: bool,
+        stop: &watch::Receiver<bool>,
+        connections: &mut JoinSet<()>,
+    ) {
         let settings = Arc::clone(&self.session.borrow());
-        // Strangers first: nothing of theirs is read, and they take no place.
-        let place = if admitted {
-            self.places.take(ip, &settings.policy.limits)
-        } else {
-            Err(Refusal::ClientNotAllowed(ip.to_string()))
+        match self.places.turn(ip, admitted, &settings.policy.limits) {
+            Turn::Go(refusal) if admitted => connection::dismiss(&stream, ip, &refusal),
+            // A stranger who comes in crowds costs nothing, not even a line in the log.
+            Turn::Go(_) => {}
+            turn => {
+                connections.spawn(Arc::clone(self).attend(stream, ip, turn, settings, stop.clone()));
+            }
+        }
+    }
+
+    async fn attend(
+        self: Arc<Self>,
+        stream: TcpStream,
+        ip: IpAddr,
+        turn: Turn,
+        settings: Arc<smtp::Settings>,
+        stop: watch::Receiver<bool>,
+    ) {
+        let place = match turn {
+            Turn::Speak(place) => Ok(place),
+            Turn::Wait(seat, refusal) => {
+                self.places.wait(ip, &settings.policy.limits).await.ok_or((Some(seat), refusal))
+            }
+            Turn::Leave(seat, refusal) => Err((Some(seat), refusal)),
+            Turn::Go(refusal) => Err((None, refusal)),
         };
         match place {
             Ok(_place) => connection::converse(stream, ip, &settings, self.spool.as_ref(), stop).await,
-            Err(refusal) => {
-                if let Ok(_permit) = self.places.turned_away.try_acquire() {
-                    connection::turn_away(stream, ip, &refusal).await;
-                }
-            }
+            Err((_seat, refusal)) => connection::turn_away(stream, ip, &refusal).await,
         }
     }
-}
 
-/// A place taken; free again when dropped.
-struct Place<'a> {
-    _permit: tokio::sync::OwnedSemaphorePermit,
-    ip: IpAddr,
-    places: &'a Places,
-}
-
-impl Places {
-    fn take(&self, ip: IpAddr, limits: &Limits) -> Result<Place<'_>, Refusal> {
-        let permit = Arc::clone(&self.all).try_acquire_owned();
-        let permit = permit.map_err(|_| Refusal::TooManyConnections(limits.connections))?;
-        let mut by_client = self.by_client.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = by_client.entry(ip).or_insert(0);
-        if *count >= limits.connections_per_client {
-            return Err(Refusal::TooManyConnectionsOfClient(limits.connections_per_client));
+    /// A client that is gone before it is accepted is its own affair; everything else gets better only with time.
+    async fn after_accept_error(&self, error: &io::Error) {
+        if error.kind() == io::ErrorKind::ConnectionAborted {
+            return;
         }
-        *count += 1;
-        Ok(Place { _permit: permit, ip, places: self })
+        if self.may_tell() {
+            event::log(&Event::Warning { warning: &format!("cannot accept connections for the moment: {error}") });
+        }
+        sleep(ACCEPT_PAUSE).await;
     }
-}
 
-impl Drop for Place<'_> {
-    fn drop(&mut self) {
-        let mut by_client = self.places.by_client.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = by_client.get_mut(&self.ip) {
-            *count -= 1;
-            if *count == 0 {
-                by_client.remove(&self.ip);
-            }
+    fn may_tell(&self) -> bool {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = told.is_none_or(|told| told.elapsed() >= TELL_EVERY);
+        if due {
+            *told = Some(Instant::now());
         }
+        due
     }
 }
 
@@ -182,15 +181,6 @@ fn note_panic(ended: Result<(), tokio::task::JoinError>) {
     if let Err(error) = ended {
         event::log(&Event::Bug { reason: &error.to_string() });
     }
-}
-
-/// A client that is gone before it is accepted is its own affair; everything else gets better only with time.
-async fn after_accept_error(error: &io::Error) {
-    if error.kind() == io::ErrorKind::ConnectionAborted {
-        return;
-    }
-    event::log(&Event::Warning { warning: &format!("cannot accept connections for the moment: {error}") });
-    sleep(ACCEPT_PAUSE).await;
 }
 
 /// A listening socket of ours.

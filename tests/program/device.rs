@@ -6,6 +6,7 @@ use std::net::TcpStream;
 use super::DEADLINE;
 
 /// One connection to the relay.
+#[derive(Debug)]
 pub struct Device {
     stream: BufReader<TcpStream>,
 }

@@ -58,6 +58,14 @@ impl Log {
         self.wait(name, |lines| lines.events(name).into_iter().find(&fits))
     }
 
+    /// Waits for the first event of this name. `None`: the process has ended without it.
+    pub fn wait_for_first(&self, name: &str) -> Option<Value> {
+        self.wait(name, |lines| match lines.events(name).into_iter().next() {
+            None if lines.ended => Some(None),
+            event => event.map(Some),
+        })
+    }
+
     /// Waits until the process has closed its standard error.
     pub fn wait_for_end(&self) {
         self.wait("the end", |lines| lines.ended.then_some(()));

@@ -132,21 +132,33 @@ impl Relay {
         self.start_by(shell);
     }
 
-    fn start_by(&mut self, mut program: Command) {
-        let mut child = program.stdout(Stdio::null()).spawn().expect("the program can be started");
-        let stderr = child.stderr.take().expect("it is piped");
-        let log = Arc::new(Log::default());
-        let running = self.running.insert(Running { child, log: Arc::clone(&log), port: 0 });
-        thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                log.add(line);
-            }
-            log.end();
-        });
-        let ready = running.log.wait_for("ready", 1).remove(0);
-        let addresses = ready["addresses"].as_str().expect("`ready` tells the addresses");
-        let first = addresses.split(", ").next().and_then(|address| address.rsplit(':').next());
-        running.port = first.and_then(|port| port.parse().ok()).expect("an address ends in its port");
+    /// `smarthost run`, killed after a time, whether or not it is ready by then.
+    pub fn start_and_kill(&self, after: Duration) {
+        let mut child = self.program(&["run"]).stderr(Stdio::null()).stdout(Stdio::null()).spawn().expect("it starts");
+        thread::sleep(after);
+        child.kill().expect("the process is ours");
+        child.wait().expect("the process is ours");
+    }
+
+    /// `smarthost run` behind the words of another program that runs it. Where it ends instead of being ready, this is
+    /// its status and what it said.
+    pub fn try_start_behind(&mut self, words: &[&str]) -> Result<(), Said> {
+        let mut program = Command::new(words[0]);
+        program.args(&words[1..]).args([PROGRAM, "run"]).current_dir(self.folder.path());
+        program.env_clear().envs(&self.variables).env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        program.stdin(Stdio::null()).stderr(Stdio::piped());
+        let mut running = Running::spawn(program);
+        if running.is_ready() {
+            self.running = Some(running);
+            return Ok(());
+        }
+        let status = running.wait(STOP_DEADLINE).code().unwrap_or(-1);
+        Err(Said { status, stdout: String::new(), stderr: running.log.text() })
+    }
+
+    fn start_by(&mut self, program: Command) {
+        let running = self.running.insert(Running::spawn(program));
+        assert!(running.is_ready(), "it ends before it is ready; log:\n{}", running.log.text());
     }
 
     /// Where clients connect.
@@ -194,7 +206,8 @@ impl Relay {
         self.signal("HUP");
     }
 
-    fn signal(&self, name: &str) {
+    /// A signal, by its name without SIG.
+    pub fn signal(&self, name: &str) {
         let id = self.process_id().to_string();
         let status = Command::new("kill").args([&format!("-{name}"), &id]).status().expect("there is `kill`");
         assert!(status.success(), "kill -{name} {id}: {status}");
@@ -238,6 +251,13 @@ impl Relay {
         }
     }
 
+    /// Looks past the program, into its database.
+    pub fn count_rows(&self, table: &str) -> i64 {
+        let database = rusqlite::Connection::open(self.spool().join("spool.db")).expect("there is a spool");
+        let count = database.query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0));
+        count.expect("the rows can be counted")
+    }
+
     fn program(&self, arguments: &[&str]) -> Command {
         let mut program = Command::new(PROGRAM);
         program.args(arguments).current_dir(self.folder.path()).env_clear().envs(&self.variables);
@@ -247,6 +267,29 @@ impl Relay {
 }
 
 impl Running {
+    fn spawn(mut program: Command) -> Running {
+        let mut child = program.stdout(Stdio::null()).spawn().expect("the program can be started");
+        let stderr = child.stderr.take().expect("it is piped");
+        let log = Arc::new(Log::default());
+        let lines = Arc::clone(&log);
+        thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                lines.add(line);
+            }
+            lines.end();
+        });
+        Running { child, log, port: 0 }
+    }
+
+    /// Waits until it says so. `false`: it has ended instead.
+    fn is_ready(&mut self) -> bool {
+        let Some(ready) = self.log.wait_for_first("ready") else { return false };
+        let addresses = ready["addresses"].as_str().expect("`ready` tells the addresses");
+        let first = addresses.split(", ").next().and_then(|address| address.rsplit(':').next());
+        self.port = first.and_then(|port| port.parse().ok()).expect("an address ends in its port");
+        true
+    }
+
     fn wait(&mut self, deadline: Duration) -> ExitStatus {
         let began = Instant::now();
         loop {

@@ -5,6 +5,7 @@
 //! It fails as `AcceptError` and `SpoolError` say; after a failed sync it takes nothing more until it is opened
 //! again.
 
+pub mod place;
 mod queries;
 mod room;
 mod rows;
