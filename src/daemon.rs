@@ -15,7 +15,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::clock::now;
-use crate::config::Config;
+use crate::config::{Config, Keep};
 use crate::delivery::{self, Delivery};
 use crate::event::{self, Event};
 use crate::listener::{self, BindError, Bound, Seats, Service};
@@ -35,8 +35,6 @@ const GRACE: Duration = Duration::from_secs(6);
 const LETTING_GO: Duration = Duration::from_millis(500);
 /// From the order to stop until the spool is left as it is, should its disk hang.
 const END: Duration = Duration::from_millis(7500);
-/// How long the history is kept.
-const HISTORY: Duration = Duration::from_hours(30 * 24);
 const HOUSEKEEPING_EVERY: Duration = Duration::from_mins(1);
 /// File descriptors that one delivery needs at most: a connection and a reader of the spool (its database and its log),
 /// or instead of the connection a name that is looked up.
@@ -65,6 +63,7 @@ pub struct Daemon {
     config: Config,
     stop: watch::Sender<bool>,
     session: watch::Sender<Arc<smtp::Settings>>,
+    keep: watch::Sender<Keep>,
     allow: HashMap<String, watch::Sender<Allow>>,
     listeners: JoinSet<()>,
     delivery: Deliveries,
@@ -101,18 +100,20 @@ impl Daemon {
         }
         let spool = Arc::new(SqliteSpool::open(&config.spool, now())?);
         let (stop, _) = watch::channel(false);
+        let (keep, keep_settings) = watch::channel(config.keep);
         let (session, session_settings) = watch::channel(Arc::new(session_settings(&config)));
         let seats = seats(&config, bound.len());
         let service = Arc::new(Service::new(Arc::clone(&spool) as Arc<dyn Spool>, session_settings, seats));
         let addresses: Vec<SocketAddr> = bound.iter().map(|bound| bound.address).collect();
         let mut daemon = Daemon {
             delivery: Deliveries::start(&spool, &config, trust).await,
-            housekeeping: tokio::spawn(keep_house(Arc::clone(&spool), session.subscribe())),
+            housekeeping: tokio::spawn(keep_house(Arc::clone(&spool), session.subscribe(), keep_settings)),
             spool,
             addresses,
             config,
             stop,
             session,
+            keep,
             allow: HashMap::new(),
             listeners: JoinSet::new(),
         };
@@ -135,6 +136,7 @@ impl Daemon {
         let trust = Trust::new(config.account.ca_file.as_deref())?;
         let fixed = fixed_parts_that_differ(&self.config, &config);
         self.session.send_replace(Arc::new(session_settings(&config)));
+        self.keep.send_replace(config.keep);
         for settings in &config.listeners {
             if let Some(allow) = self.allow.get(&settings.address) {
                 allow.send_replace(settings.allow.clone());
@@ -234,8 +236,10 @@ fn seats(config: &Config, listeners: usize) -> Seats {
     seats
 }
 
-/// A start and a reload are what people do when they have mended something: everything is tried at once.
-async fn make_due(spool: &dyn Spool, account: &str) {
+/// A start and a reload are what people do when they have mended something: everything is due at once. What was wrong
+/// with the account is told as wrong until a probe has found out, so that a relay that is started again and again does
+/// not log in with every message.
+async fn make_due(spool: &dyn Spool, account: &str) -> Noted {
     let adopted = spool.adopt(&[account.to_owned()], account).await;
     let ordered = spool.order(&Which::All, Order::Retry, now()).await;
     let failed = |error: SpoolError| event::log(&Event::SpoolFailed { reason: &error.to_string() });
@@ -247,26 +251,27 @@ async fn make_due(spool: &dyn Spool, account: &str) {
 }
 
 /// Forgets old history, and finds mail that was accepted for an account which a reload has replaced since.
-async fn keep_house(spool: Arc<SqliteSpool>, session: watch::Receiver<Arc<smtp::Settings>>) {
+async fn keep_house(
+    spool: Arc<SqliteSpool>,
+    session: watch::Receiver<Arc<smtp::Settings>>,
+    keep: watch::Receiver<Keep>,
+) {
     loop {
         let account = session.borrow().policy.account.clone();
         let adopted = spool.adopt(std::slice::from_ref(&account), &account).await;
-        let pruned = prune(&spool).await;
-        if let Err(error) = adopted.and(pruned) {
+        let history = keep.borrow().history;
+        let pruned = prune(&spool, history).await;
+        if let Err(error) = adopted.map(|_| ()).and(pruned) {
             event::log(&Event::SpoolFailed { reason: &error.to_string() });
         }
         sleep(HOUSEKEEPING_EVERY).await;
     }
 }
 
-async fn prune(spool: &SqliteSpool) -> Result<u64, SpoolError> {
-    let mut gone = 0;
-    loop {
-        match spool.prune(now() - HISTORY).await? {
-            0 => return Ok(gone),
-            count => gone += count,
-        }
-    }
+/// Forgets what is kept no longer, in small steps: acceptance waits during each.
+async fn prune(spool: &SqliteSpool, history: Duration) -> Result<(), SpoolError> {
+    while spool.prune(now(), history).await? {}
+    Ok(())
 }
 
 fn session_settings(config: &Config) -> smtp::Settings {
@@ -281,6 +286,7 @@ fn delivery_settings(config: &Config) -> delivery::Settings {
         connections: account.connections,
         daily_limit: account.daily_limit,
         patience: config.retry,
+        keep_content: config.keep.content,
         pauses: delivery::account::Pauses { first: config.retry.first, longest: config.retry.longest },
         policy: config.policy.clone(),
         repair: repair_settings(config),

@@ -68,7 +68,8 @@ pub enum Event<'a> {
         to: &'a str,
         account: &'a str,
         reply: &'a str,
-        next_try: Timestamp,
+        /// `None`: not before an operator releases it.
+        next_try: Option<Timestamp>,
     },
     Expired {
         id: MessageId,
@@ -122,7 +123,7 @@ pub fn log(event: &Event<'_>) {
         }
         E::Refused { id, to, account, reply } => warn!(event = "refused", %id, to, account, reply),
         E::Uncertain { id, to, account, reply, next_try } => {
-            warn!(event = "uncertain", %id, to, account, reply, next_try = seconds(next_try));
+            warn!(event = "uncertain", %id, to, account, reply, next_try = next_try.map(seconds));
         }
         E::Expired { id, to, account, reply } => warn!(event = "expired", %id, to, account, reply),
         E::Account { account, state: state @ "working", reason, cure } => {

@@ -104,7 +104,16 @@ impl Case {
             received: self.received.parse().unwrap(),
         };
         let id = MessageId::from_number(0x0123_4567_89ab_cdef);
-        Message { id, submission, size: size as u64, owed: Vec::new(), attempts: 0, patience_ms: 0, content: None }
+        Message {
+            id,
+            submission,
+            size: size as u64,
+            owed: Vec::new(),
+            attempts: 0,
+            patience_ms: 0,
+            uncertain: false,
+            content: None,
+        }
     }
 
     /// Repairs a message that comes in pieces of this size.

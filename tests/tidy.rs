@@ -42,7 +42,6 @@ const PURE: &[&str] = &[
     "src/upstream/trouble.rs",
     "src/upstream/fault.rs",
     "src/upstream/symptoms.rs",
-    "src/upstream/stuffing.rs",
 ];
 
 /// What a pure part has no use for.

@@ -3,9 +3,11 @@
 //! Commands print what was asked for on standard output and everything else on standard error. Exit statuses follow
 //! `sysexits.h`, so that scripts can tell a mistake from bad luck.
 
+mod batch;
 mod check;
 mod demo;
 mod explain;
+mod export;
 mod generate;
 mod history;
 mod queue;
@@ -219,6 +221,12 @@ impl Global {
     fn spool(&self) -> Result<SqliteSpool, Failure> {
         let folder = config::load_spool_path(self.config.as_deref(), &Environment::of_this_process());
         Ok(SqliteSpool::open_beside(&folder.map_err(Failure::Configuration)?)?)
+    }
+
+    /// The same; made where there is none.
+    fn spool_or_new(&self) -> Result<SqliteSpool, Failure> {
+        let folder = config::load_spool_path(self.config.as_deref(), &Environment::of_this_process());
+        Ok(SqliteSpool::open_or_make_beside(&folder.map_err(Failure::Configuration)?)?)
     }
 
     /// Starts the log as the options and the configuration say, and tells the warnings there.

@@ -2,12 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Subcommand;
 use serde_json::json;
 
-use super::{Failure, Global, print_json, table};
+use super::{Failure, Global, export, print_json, table};
 use crate::clock::now;
 use crate::config::Config;
 use crate::daemon;
@@ -45,6 +46,15 @@ pub enum Command {
     Release(Selection),
     /// Remove; nobody gets the message any more, and nobody is told. The history keeps a line.
     Delete(Selection),
+    /// Move mail out of the queue into a folder, one file a message, which any mail server can read (batch SMTP).
+    Export {
+        folder: PathBuf,
+        /// Only these; otherwise all that wait.
+        #[arg(value_name = "ID")]
+        ids: Vec<MessageId>,
+    },
+    /// Move mail from such a folder into the queue.
+    Import { folder: PathBuf },
 }
 
 #[derive(Debug, clap::Args)]
@@ -58,16 +68,21 @@ pub struct Selection {
 }
 
 pub async fn run(global: &Global, command: &Command) -> Result<(), Failure> {
-    let spool = Arc::new(global.spool()?);
+    let spool = || global.spool().map(Arc::new);
     match command {
-        Command::List { json } => list(&spool, *json).await,
-        Command::Show { id, raw: true, .. } => show_raw(&spool, *id).await,
-        Command::Show { id, sent: true, .. } => show_sent(&spool, &global.config()?, *id).await,
-        Command::Show { id, json, .. } => show(&spool, *id, *json).await,
-        Command::Retry(selection) => order(&spool, selection, Order::Retry).await,
-        Command::Hold(selection) => order(&spool, selection, Order::Hold).await,
-        Command::Release(selection) => order(&spool, selection, Order::Release).await,
-        Command::Delete(selection) => order(&spool, selection, Order::Delete).await,
+        Command::List { json } => list(&*spool()?, *json).await,
+        Command::Show { id, raw: true, .. } => show_raw(&*spool()?, *id).await,
+        Command::Show { id, sent: true, .. } => show_sent(&spool()?, &global.config()?, *id).await,
+        Command::Show { id, json, .. } => show(&*spool()?, *id, *json).await,
+        Command::Retry(selection) => order(&*spool()?, selection, Order::Retry).await,
+        Command::Hold(selection) => order(&*spool()?, selection, Order::Hold).await,
+        Command::Release(selection) => order(&*spool()?, selection, Order::Release).await,
+        Command::Delete(selection) => order(&*spool()?, selection, Order::Delete).await,
+        Command::Export { folder, ids } => {
+            let which = if ids.is_empty() { Which::All } else { Which::Ids(ids.clone()) };
+            export::export(&*spool()?, folder, &which).await
+        }
+        Command::Import { folder } => export::import(global, folder).await,
     }
 }
 
@@ -243,6 +258,7 @@ async fn show_sent(spool: &Arc<SqliteSpool>, config: &Config, id: MessageId) -> 
         owed,
         attempts: 0,
         patience_ms: 0,
+        uncertain: false,
         content: None,
     };
     let spool: Arc<dyn Spool> = Arc::clone(spool) as Arc<dyn Spool>;
@@ -262,6 +278,7 @@ async fn order(spool: &SqliteSpool, selection: &Selection, order: Order) -> Resu
         Order::Hold => "held",
         Order::Release => "released",
         Order::Delete => "deleted",
+        Order::Export => "exported",
     };
     for id in &changed {
         writeln!(io::stdout(), "{id} {done}")?;
@@ -286,7 +303,9 @@ async fn why_untouched(spool: &SqliteSpool, id: MessageId, order: Order) -> Resu
             Order::Retry if queued.state == State::Held => "is held; release it first",
             Order::Hold => "is held already",
             Order::Release => "is not held",
-            Order::Retry | Order::Delete => "is being sent at this moment; try again when that has ended",
+            Order::Retry | Order::Delete | Order::Export => {
+                "is being sent at this moment; try again when that has ended"
+            }
         },
     })
 }

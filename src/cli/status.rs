@@ -78,6 +78,7 @@ fn as_json(config: &Config, running: bool, standing: &Standing) -> serde_json::V
             "believed_limit": noted.believed_limit.map(|believed| believed.recipients),
             "left_24h": left,
             "next_place_frees": next_free.map(|time| time.to_string()),
+            "uncertain_24h": backlog.uncertain_24h,
             "waiting": backlog.waiting,
             "held": backlog.held,
             "oldest": backlog.oldest.map(|oldest| oldest.to_string()),
@@ -107,6 +108,10 @@ fn print(config: &Config, running: bool, standing: &Standing) -> Result<(), Fail
         }
     }
     print_sent(&mut out, config, standing)?;
+    if backlog.uncertain_24h > 0 {
+        let words = "in the last 24 hours: sent, but the answer never came (`smarthost history`)";
+        writeln!(out, "Uncertain {} {words}", backlog.uncertain_24h)?;
+    }
     let oldest = backlog.oldest.map_or_else(String::new, |oldest| {
         format!(", the oldest for {}", table::duration(table::seconds(oldest, now())))
     });

@@ -69,8 +69,8 @@ pub const SECTIONS: [Section; 10] = [
             key("allow"),
         ],
     },
-    Section { header: "[spool]", keys: &[key_or("path", "SMARTHOST_SPOOL")] },
-    Section { header: "[retry]", keys: &[key("first"), key("longest"), key("give_up_after")] },
+    Section { header: "[spool]", keys: &[key_or("path", "SMARTHOST_SPOOL"), key("keep_history"), key("keep_content")] },
+    Section { header: "[retry]", keys: &[key("first"), key("longest"), key("give_up_after"), key("on_uncertain")] },
     Section {
         header: "[limits]",
         keys: &[key("message_size"), key("recipients"), key("connections"), key("connections_per_client")],

@@ -25,7 +25,8 @@ use std::time::Duration;
 
 use tracing::Level;
 
-use crate::delivery::schedule::Patience;
+use crate::delivery::ledger::DAY;
+use crate::delivery::schedule::{OnUncertain, Patience};
 use crate::listener;
 use crate::log::Format;
 use crate::mail::Address;
@@ -35,7 +36,7 @@ use document::{Document, Given};
 pub use environment::Environment;
 pub use report::Mistakes;
 use report::Report;
-pub use settings::{AccountSettings, LogSettings};
+pub use settings::{AccountSettings, Keep, LogSettings};
 
 /// Everything the program is told.
 #[derive(Clone, Debug)]
@@ -47,6 +48,7 @@ pub struct Config {
     pub account: AccountSettings,
     /// The folder of the spool; it may not exist yet.
     pub spool: PathBuf,
+    pub keep: Keep,
     pub retry: Patience,
     pub log: LogSettings,
 }
@@ -140,9 +142,10 @@ fn assemble(document: &Document<'_>, report: &mut Report) -> Option<Config> {
     let retry = retry(document, report);
     let log = log(document, report);
     let spool = spool(document, report);
+    let keep = keep(document, report);
     let account = account?;
     let policy = Policy { hostname, limits, recipients, account: account.name.clone() };
-    Some(Config { listeners, policy, account, spool: spool?, retry, log })
+    Some(Config { listeners, policy, account, spool: spool?, keep, retry, log })
 }
 
 fn hostname(document: &Document<'_>, report: &mut Report) -> String {
@@ -222,6 +225,7 @@ fn retry(document: &Document<'_>, report: &mut Report) -> Patience {
     const LONGEST: Duration = Duration::from_hours(1);
     const GIVE_UP_AFTER: Duration = Duration::from_hours(5 * 24);
     let table = document.table("[retry]");
+    let on_uncertain = value::choice(&[("retry", OnUncertain::Retry), ("hold", OnUncertain::Hold)]);
     let first = table.read("first", value::duration, report);
     let longest = table.read("longest", value::duration, report);
     let give_up_after = table.read("give_up_after", value::duration, report);
@@ -234,6 +238,7 @@ fn retry(document: &Document<'_>, report: &mut Report) -> Patience {
         first: first.unwrap_or(longest.unwrap_or(LONGEST).min(FIRST)),
         longest: longest.unwrap_or(first.unwrap_or(FIRST).max(LONGEST)),
         give_up_after: give_up_after.unwrap_or(GIVE_UP_AFTER),
+        on_uncertain: table.read("on_uncertain", on_uncertain, report).unwrap_or(OnUncertain::Retry),
     }
 }
 
@@ -262,6 +267,16 @@ fn spool(document: &Document<'_>, report: &mut Report) -> Option<PathBuf> {
         report.mistake(None, "there is no folder to keep mail in: set SMARTHOST_SPOOL, or write [spool] with path");
     }
     usual
+}
+
+fn keep(document: &Document<'_>, report: &mut Report) -> Keep {
+    const HISTORY: Duration = Duration::from_hours(30 * 24);
+    let table = document.table("[spool]");
+    let history = table.read("keep_history", value::duration, report).unwrap_or(HISTORY);
+    if let Some(given) = table.given("keep_history").filter(|_| history < DAY) {
+        given.wrong("expected at least 1d: what was sent in the last 24 hours is counted from it", report);
+    }
+    Keep { history, content: table.read("keep_content", value::duration, report) }
 }
 
 /// The folder systemd made for us, else that of the system, else the user's (XDG base directories).

@@ -1,6 +1,7 @@
 //! What is told to no single role: the account and the log. The settings of each role are its own types.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use secrecy::SecretString;
 use tracing::Level;
@@ -33,6 +34,15 @@ pub struct AccountSettings {
     pub from: FromRule,
     /// Addresses that Gmail has confirmed for this account.
     pub send_as: Vec<Pattern>,
+}
+
+/// How long the spool keeps what nobody is owed any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keep {
+    /// At least a day, since what was sent in the last 24 hours is counted from it.
+    pub history: Duration,
+    /// Of messages that are settled; `None`: it goes at once.
+    pub content: Option<Duration>,
 }
 
 /// How the log is written.

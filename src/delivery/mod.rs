@@ -28,8 +28,8 @@ use crate::upstream::{Consignment, Dispatch, Limit, Trouble, TroubleKind, Upstre
 use account::{Account, Pauses};
 use ledger::Ledger;
 use notice::Reporter;
-use outgoing::Repaired;
-use schedule::Patience;
+use outgoing::{Marked, Repaired};
+use schedule::{OnUncertain, Patience};
 
 /// Pause before a settlement is offered to the store again; it doubles.
 const SETTLE_AGAIN: Duration = Duration::from_secs(1);
@@ -47,6 +47,8 @@ pub struct Settings {
     /// Recipients in any 24 hours; what is over waits.
     pub daily_limit: u32,
     pub patience: Patience,
+    /// How long content is kept when nobody is owed it any more; `None`: not at all.
+    pub keep_content: Option<Duration>,
     pub pauses: Pauses,
     pub policy: Policy,
     pub repair: repair::Settings,
@@ -99,7 +101,11 @@ impl Delivery {
     async fn try_once(&self, lease: &Lease, upstream: &mut dyn Upstream, started: Timestamp) -> Settlement {
         let clock = Instant::now();
         let message = &lease.message;
-        match self.dispatch(message, upstream, started).await {
+        if message.uncertain {
+            self.not_tried();
+            return self.conclude(message, broken_off(message), started).await;
+        }
+        match self.dispatch(lease, upstream, started).await {
             Ok(dispatch) => {
                 let at = started + clock.elapsed();
                 self.report(dispatch.trouble.as_ref(), at).await;
@@ -135,7 +141,8 @@ impl Delivery {
     /// What is to be stored where the content could not be read: nothing was said of it to Gmail.
     fn unread(&self, message: &Message, words: &str, at: Timestamp) -> Settlement {
         let next = Next::RetryAt(at + self.settings.patience.first);
-        Settlement { at, outcomes: deferred(&message.owed, words), next, counted: false, notice: None }
+        let outcomes = deferred(&message.owed, words);
+        Settlement { at, outcomes, next, counted: false, notice: None, keep_content_until: None }
     }
 
     /// Lets the clock go on by which mail expires, if the account works. It stands still otherwise.
@@ -169,18 +176,21 @@ impl Delivery {
     /// Hands the message to Gmail, for as many of those it is owed to as there are places left today.
     async fn dispatch(
         &self,
-        message: &Message,
+        lease: &Lease,
         upstream: &mut dyn Upstream,
         started: Timestamp,
     ) -> Result<Dispatch, String> {
+        let message = &lease.message;
         let places = self.take_places(message, started).await;
         let (now, later) = message.owed.split_at(message.owed.len().min(places.count as usize));
         if now.is_empty() {
             let trouble = lock(places.ledger).trouble(started, self.settings.pauses.longest);
             return Ok(Dispatch { outcomes: deferred(later, &trouble.reason), trouble: Some(trouble) });
         }
-        let mut content = Repaired::survey(Arc::clone(&self.spool), message, &self.settings.repair).await?;
-        let consignment = self.consignment(message, now, content.plan());
+        let repaired = Repaired::survey(Arc::clone(&self.spool), message, &self.settings.repair).await?;
+        let consignment = self.consignment(message, now, repaired.plan());
+        let synced = self.settings.patience.on_uncertain == OnUncertain::Hold;
+        let mut content = Marked { repaired, spool: self.spool.as_ref(), lease, synced };
         let dispatch = upstream.deliver(&consignment, &mut content).await;
         enter(&dispatch, &mut lock(places.ledger), started);
         Ok(dispatch)
@@ -267,10 +277,12 @@ impl Delivery {
         let next = match next {
             _ if settled == message.owed.len() => Next::Done,
             Next::Done => Next::RetryAt(at),
-            later @ Next::RetryAt(_) => later,
+            later => later,
         };
         let counted = trouble.is_none() || slowed;
-        self.with_notice(message, Settlement { at, outcomes, next, counted, notice: None }).await
+        let keep_content_until = self.settings.keep_content.map(|keep| at + keep);
+        let settlement = Settlement { at, outcomes, next, counted, notice: None, keep_content_until };
+        self.with_notice(message, settlement).await
     }
 
     /// Adds the report about those who failed, to be stored in the same commit as their failure.
@@ -301,7 +313,7 @@ impl Delivery {
 
     fn log_outcomes(&self, message: &Message, settlement: &Settlement) {
         let (id, account, at) = (message.id, self.settings.account.as_str(), settlement.at);
-        let next_try = if let Next::RetryAt(time) = settlement.next { time } else { at };
+        let next_try = if let Next::RetryAt(time) = settlement.next { Some(time) } else { None };
         for (place, outcome) in &settlement.outcomes {
             let to = recipient_at(message, *place).map(|recipient| recipient.address.to_string()).unwrap_or_default();
             let (to, reply) = (to.as_str(), &outcome.reason());
@@ -314,7 +326,7 @@ impl Delivery {
                     attempts: message.attempts.saturating_add(1),
                     delay_ms: at.as_millisecond() - message.submission.received.as_millisecond(),
                 },
-                Outcome::Deferred(_) => Event::Deferred { id, to, account, reply, next_try },
+                Outcome::Deferred(_) => Event::Deferred { id, to, account, reply, next_try: next_try.unwrap_or(at) },
                 Outcome::Uncertain(_) => Event::Uncertain { id, to, account, reply, next_try },
                 Outcome::Refused(_) => Event::Refused { id, to, account, reply },
                 Outcome::Expired(_) => Event::Expired { id, to, account, reply },
@@ -344,6 +356,13 @@ fn enter(dispatch: &Dispatch, ledger: &mut Ledger, at: Timestamp) {
 fn deferred(owed: &[(u32, Recipient)], words: &str) -> Vec<(u32, Outcome)> {
     let outcome = Outcome::Deferred(Why::NoAnswer(words.to_owned()));
     owed.iter().map(|(place, _)| (*place, outcome.clone())).collect()
+}
+
+/// What became of an attempt that ended with its process, or was broken off, behind the final dot.
+fn broken_off(message: &Message) -> Dispatch {
+    let words = "the relay was stopped when the message had been sent, and before the answer was stored";
+    let outcome = Outcome::Uncertain(Why::NoAnswer(words.to_owned()));
+    Dispatch { outcomes: message.owed.iter().map(|(place, _)| (*place, outcome.clone())).collect(), trouble: None }
 }
 
 fn recipient_at(message: &Message, place: u32) -> Option<&Recipient> {

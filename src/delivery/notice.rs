@@ -250,6 +250,7 @@ mod tests {
             owed: Vec::new(),
             attempts: 3,
             patience_ms: 0,
+            uncertain: false,
             content: None,
         }
     }

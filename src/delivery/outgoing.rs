@@ -7,26 +7,39 @@ use bytes::Bytes;
 
 use super::repair::{Plan, Repair, Settings, Survey};
 use crate::mail::{Message, MessageId};
-use crate::spool::Spool;
+use crate::spool::{Lease, Reading, Spool};
 use crate::upstream::Outgoing;
 
-/// Reads the stored pieces of one message.
+/// Reads the stored pieces of one message, each while the one before is worked on.
 struct Pieces {
     spool: Arc<dyn Spool>,
     id: MessageId,
     /// All of it, where it stayed in memory.
     whole: Option<Bytes>,
     index: u32,
+    ahead: Option<Reading>,
 }
 
 impl Pieces {
+    fn of(spool: Arc<dyn Spool>, message: &Message) -> Pieces {
+        Pieces { spool, id: message.id, whole: message.content.clone(), index: 0, ahead: None }
+    }
+
+    fn rewind(&mut self) {
+        self.index = 0;
+        self.ahead = None;
+    }
+
     async fn next(&mut self) -> Result<Option<Bytes>, String> {
         let index = self.index;
         self.index += 1;
-        match &self.whole {
-            Some(whole) => Ok((index == 0).then(|| whole.clone())),
-            None => self.spool.piece(self.id, index).await.map_err(|error| error.to_string()),
+        if let Some(whole) = &self.whole {
+            return Ok((index == 0).then(|| whole.clone()));
         }
+        let reading = self.ahead.take().unwrap_or_else(|| self.spool.piece(self.id, index));
+        let piece = reading.await.map_err(|error| error.to_string())?;
+        self.ahead = piece.is_some().then(|| self.spool.piece(self.id, index + 1));
+        Ok(piece)
     }
 }
 
@@ -50,7 +63,7 @@ impl Repaired {
     /// # Errors
     /// Where the store fails, or has lost the content.
     pub async fn survey(spool: Arc<dyn Spool>, message: &Message, settings: &Settings) -> Result<Repaired, String> {
-        let mut pieces = Pieces { spool, id: message.id, whole: message.content.clone(), index: 0 };
+        let mut pieces = Pieces::of(spool, message);
         let mut survey = Survey::default();
         let mut bytes = 0;
         while let Some(piece) = pieces.next().await? {
@@ -62,7 +75,7 @@ impl Repaired {
         }
         let plan = Arc::new(survey.finish(settings, message));
         let repair = Some(Repair::new(Arc::clone(&plan)));
-        pieces.index = 0;
+        pieces.rewind();
         Ok(Repaired { pieces, plan, repair })
     }
 
@@ -76,7 +89,7 @@ impl Repaired {
 #[async_trait]
 impl Outgoing for Repaired {
     async fn rewind(&mut self) {
-        self.pieces.index = 0;
+        self.pieces.rewind();
         self.repair = Some(Repair::new(Arc::clone(&self.plan)));
     }
 
@@ -96,5 +109,35 @@ impl Outgoing for Repaired {
             }
         }
         Ok(None)
+    }
+}
+
+/// Content of which the store learns, before its end goes out, that it may arrive.
+pub struct Marked<'a> {
+    pub repaired: Repaired,
+    pub spool: &'a dyn Spool,
+    pub lease: &'a Lease,
+    /// Whether the mark has to survive a power cut.
+    pub synced: bool,
+}
+
+impl std::fmt::Debug for Marked<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Marked {{ {:?} }}", self.repaired)
+    }
+}
+
+#[async_trait]
+impl Outgoing for Marked<'_> {
+    async fn rewind(&mut self) {
+        self.repaired.rewind().await;
+    }
+
+    async fn next(&mut self) -> Result<Option<Bytes>, String> {
+        self.repaired.next().await
+    }
+
+    async fn before_the_end(&mut self) -> Result<(), String> {
+        self.spool.mark_sending(self.lease, self.synced).await.map_err(|error| error.to_string())
     }
 }

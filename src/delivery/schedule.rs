@@ -14,6 +14,17 @@ pub struct Patience {
     pub longest: Duration,
     /// How long mail is tried, counted while its account works.
     pub give_up_after: Duration,
+    pub on_uncertain: OnUncertain,
+}
+
+/// What follows where the final dot went out and the answer never came: Gmail may have the message or not
+/// (RFC 1047), and each of these is wrong in one of the two cases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnUncertain {
+    /// It is tried again as any other: better twice than not at all.
+    Retry,
+    /// It waits for an operator: better not at all than twice.
+    Hold,
 }
 
 /// Part of a wait that is left to chance, so that a restart does not send everything in the same second.
@@ -51,6 +62,9 @@ impl Patience {
         if outcomes.iter().all(|(_, outcome)| outcome.is_final()) {
             return (outcomes, Next::Done);
         }
+        if self.on_uncertain == OnUncertain::Hold && outcomes.iter().any(|(_, outcome)| outcome.is_uncertain()) {
+            return (outcomes, Next::Hold);
+        }
         // What would be tried after the end of patience is tried at its end once more.
         let left = self.give_up_after.saturating_sub(waited).max(Duration::from_secs(1));
         (outcomes, Next::RetryAt(now + self.wait(attempts, id).min(left)))
@@ -83,6 +97,7 @@ mod tests {
         first: Duration::from_secs(30),
         longest: Duration::from_hours(1),
         give_up_after: Duration::from_hours(120),
+        on_uncertain: OnUncertain::Retry,
     };
 
     fn deferred() -> Outcome {
@@ -105,6 +120,18 @@ mod tests {
         waits.sort();
         waits.dedup();
         assert!(waits.len() >= 15, "{} different waits", waits.len());
+    }
+
+    #[test]
+    fn what_is_uncertain_is_held_where_the_settings_say_so() {
+        let (now, id) = (Timestamp::UNIX_EPOCH, MessageId::from_number(1));
+        let outcomes = vec![(0, deferred()), (1, Outcome::Uncertain(Why::NoAnswer("silence".to_owned())))];
+        let after = |on_uncertain, outcomes| {
+            Patience { on_uncertain, ..PATIENCE }.after(now, id, 1, Duration::ZERO, outcomes).1
+        };
+        assert_eq!(after(OnUncertain::Hold, outcomes.clone()), Next::Hold);
+        assert!(matches!(after(OnUncertain::Retry, outcomes), Next::RetryAt(_)));
+        assert!(matches!(after(OnUncertain::Hold, vec![(0, deferred())]), Next::RetryAt(_)));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
@@ -11,7 +11,7 @@ use super::account::Leave;
 use super::{Delivery, schedule::Patience};
 use crate::event::{self, Event};
 use crate::mail::Timestamp;
-use crate::spool::{Claim, LEASE, Lease, Order, Which};
+use crate::spool::{Claim, Lease, Order, Which};
 use crate::upstream::Upstream;
 
 /// How long orders of another process, such as `queue retry`, may go unseen.
@@ -69,15 +69,11 @@ impl Delivery {
         U: Fn() -> Box<dyn Upstream>,
     {
         let mut upstream = make_upstream();
-        let mut next: Option<Box<Lease>> = None;
+        let mut known = None;
         while !*stop.borrow() {
-            let lease = if let Some(lease) = next.take() {
-                *lease
-            } else {
-                tokio::select! {
-                    lease = self.next_lease(upstream.as_mut(), now) => lease,
-                    _ = stop.changed() => break,
-                }
+            let lease = tokio::select! {
+                lease = self.next_lease(known.take(), upstream.as_mut(), now) => lease,
+                _ = stop.changed() => break,
             };
             let delivery = Arc::clone(&self);
             // A task of its own, so that a mistake of ours ends this attempt and nothing else.
@@ -89,7 +85,7 @@ impl Delivery {
             upstream = match attempt.join_next().await {
                 Some(Ok((upstream, mut lease, settlement))) => {
                     // The next claim shares its commit with this settlement.
-                    ((), next) = tokio::join!(self.settle(&mut lease, &settlement), self.claim_at_once(now()));
+                    ((), known) = tokio::join!(self.settle(&mut lease, &settlement), self.claim_at_once(now()));
                     upstream
                 }
                 Some(Err(error)) => {
@@ -104,54 +100,66 @@ impl Delivery {
     }
 
     /// What is due, if the account gives leave at once. Everything else is left to those who wait.
-    async fn claim_at_once(&self, now: Timestamp) -> Option<Box<Lease>> {
+    async fn claim_at_once(&self, now: Timestamp) -> Option<Claim> {
         if self.account().ask_leave(now, None) != Leave::Go {
             return None;
         }
-        if let Ok(Claim::Leased(lease)) = self.spool.claim(&self.settings.account, now).await {
-            return Some(lease);
-        }
-        self.not_tried();
-        None
+        self.spool.claim(&self.settings.account, now).await.inspect_err(|_| self.not_tried()).ok()
     }
 
-    /// Waits for something to deliver, and for leave to do so.
-    async fn next_lease(&self, upstream: &mut dyn Upstream, now: fn() -> Timestamp) -> Lease {
+    /// Waits for something to deliver, and for leave to do so. `known` is what a claim has found already.
+    async fn next_lease(&self, mut known: Option<Claim>, upstream: &mut dyn Upstream, now: fn() -> Timestamp) -> Lease {
         loop {
+            match known.take() {
+                Some(Claim::Leased(lease)) => return *lease,
+                Some(Claim::Nothing { until, handed }) => {
+                    self.not_tried();
+                    if let Some(lease) = self.wait_for_mail(until, handed, upstream, now).await {
+                        return lease;
+                    }
+                }
+                None => {}
+            }
             if let Leave::WaitUntil(time) = self.leave(now()).await {
                 upstream.close().await;
                 sleep(until(time, now())).await;
                 continue;
             }
-            let wait = match self.spool.claim(&self.settings.account, now()).await {
-                Ok(Claim::Leased(lease)) => return *lease,
-                Ok(Claim::NothingUntil(time)) => {
-                    self.mend_times(time, now()).await;
-                    time.map_or(POLL, |time| until(time, now()))
-                }
+            match self.spool.claim(&self.settings.account, now()).await {
+                Ok(claim) => known = Some(claim),
                 Err(error) => {
                     event::log(&Event::SpoolFailed { reason: &error.to_string() });
-                    POLL
+                    self.not_tried();
+                    sleep(POLL).await;
                 }
-            };
-            self.not_tried();
-            let idle_left = upstream.idle_left();
-            let handed = self.spool.listen(&self.settings.account);
-            tokio::select! {
-                // Another delivery may have met trouble meanwhile. The lease is then given back by dropping it.
-                Ok(lease) = handed => if self.account().ask_leave(now(), None) == Leave::Go {
-                    return lease;
-                },
-                () = sleep(wait) => {}
-                () = sleep(idle_left.unwrap_or_default()), if idle_left.is_some() => upstream.close().await,
             }
         }
+    }
+
+    /// Waits for mail that is handed over, but no longer than until some is due, or orders may go unseen.
+    async fn wait_for_mail(
+        &self,
+        due: Option<Timestamp>,
+        handed: oneshot::Receiver<Lease>,
+        upstream: &mut dyn Upstream,
+        now: fn() -> Timestamp,
+    ) -> Option<Lease> {
+        self.mend_times(due, now()).await;
+        let wait = due.map_or(POLL, |due| until(due, now()));
+        let idle_left = upstream.idle_left();
+        tokio::select! {
+            // Another delivery may have met trouble meanwhile. The lease is then given back by dropping it.
+            Ok(lease) = handed => return Some(lease).filter(|_| self.account().ask_leave(now(), None) == Leave::Go),
+            () = sleep(wait) => {}
+            () = sleep(idle_left.unwrap_or_default()), if idle_left.is_some() => upstream.close().await,
+        }
+        None
     }
 
     /// A time further ahead than any that is ever given was given by a clock that has been set back since: what waits
     /// is then due at once.
     async fn mend_times(&self, next: Option<Timestamp>, now: Timestamp) {
-        let furthest = now + LEASE + self.settings.patience.longest;
+        let furthest = now + self.settings.patience.longest;
         if next.is_some_and(|next| next > furthest)
             && let Err(error) = self.spool.order(&Which::All, Order::Retry, now).await
         {

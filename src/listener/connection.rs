@@ -17,7 +17,9 @@ use crate::mail::{Client, Refusal, Submission};
 use crate::smtp::{Action, Input, Session, Settings};
 use crate::spool::{AcceptError, Accepted, Content, Spool, Upload};
 
-const READ_BYTES: usize = 32 * 1024;
+/// What is read at once: enough for commands and small mail, and more for whoever fills that.
+const READ_BYTES_MIN: usize = 8 * 1024;
+const READ_BYTES_MAX: usize = 64 * 1024;
 /// How long a client that was turned away may take to notice, so that it reads our reply and not a reset.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How much of what it still sends is thrown away meanwhile.
@@ -57,11 +59,15 @@ pub async fn converse(
     event::log(&Event::Connected { client: &ip.to_string() });
     let (mut session, greeting) = Session::new(Arc::clone(settings), Some(ip));
     let mut end = connection.carry_out(&mut session, greeting, silence).await;
-    let mut buffer = vec![0; READ_BYTES];
+    let mut buffer = Vec::with_capacity(READ_BYTES_MIN);
     while end.is_none() {
+        if buffer.len() == buffer.capacity() {
+            buffer = Vec::with_capacity((buffer.capacity() * 2).min(READ_BYTES_MAX));
+        }
+        buffer.clear();
         let input = tokio::select! {
-            read = timeout(silence, connection.stream.read(&mut buffer)) => match read {
-                Ok(Ok(count)) if count > 0 => Input::Bytes(&buffer[..count]),
+            read = timeout(silence, connection.stream.read_buf(&mut buffer)) => match read {
+                Ok(Ok(count)) if count > 0 => Input::Bytes(&buffer),
                 Ok(_) => break,
                 Err(_) => Input::Silence,
             },

@@ -8,6 +8,7 @@ pub mod header;
 pub mod id;
 pub mod outcome;
 pub mod reply;
+pub mod stuffing;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -134,6 +135,8 @@ pub struct Message {
     /// How long the account has been working since this message was accepted, in milliseconds: the clock by
     /// which mail expires. It stands still while the account is paused (README, promise 3).
     pub patience_ms: u64,
+    /// The final dot of an earlier attempt may have gone out, and nobody knows what came of it.
+    pub uncertain: bool,
     /// The whole content, where it is small enough to have stayed in memory; otherwise read it from the spool.
     pub content: Option<Bytes>,
 }

@@ -60,6 +60,12 @@ impl Outcome {
         }
     }
 
+    /// Whether nobody can know if Gmail took the message.
+    #[must_use]
+    pub fn is_uncertain(&self) -> bool {
+        matches!(self, Outcome::Uncertain(_))
+    }
+
     /// Whether the sender must be told.
     #[must_use]
     pub fn is_failure(&self) -> bool {

@@ -2,14 +2,14 @@
 //!
 //! Touches nothing. A message that is refused is still read to its true end, since what is left of it would
 //! otherwise be taken for commands; only at twice the limit is that too much to ask. Memory is bounded by
-//! [`PIECE_BYTES`], whatever the size.
+//! [`FURTHER_PIECE_BYTES`], whatever the size.
 
 use bytes::Bytes;
 use memchr::memchr;
 
-use super::PIECE_BYTES;
 use super::actions::Actions;
 use super::line::{Dots, LineEnd};
+use super::{FIRST_PIECE_BYTES, FURTHER_PIECE_BYTES};
 use crate::mail::Refusal;
 use crate::mail::header::Field;
 use crate::policy::Limits;
@@ -102,10 +102,7 @@ impl Kept {
             self.refuse(Refusal::MessageTooLarge(limits.message_bytes), out);
         }
         if let Fate::Good { gathered, pieces_given } = &mut self.fate {
-            gather(fitting, gathered, |piece| {
-                *pieces_given = true;
-                out.append(piece);
-            });
+            gather(fitting, gathered, pieces_given, out);
         }
     }
 
@@ -130,13 +127,16 @@ impl Kept {
 }
 
 /// Adds `run` to what is gathered; a piece is given on when it is full and something follows.
-fn gather(mut run: &[u8], gathered: &mut Vec<u8>, mut give: impl FnMut(Bytes)) {
+fn gather(mut run: &[u8], gathered: &mut Vec<u8>, pieces_given: &mut bool, out: &mut Actions) {
     while !run.is_empty() {
-        if gathered.len() == PIECE_BYTES {
-            let full = std::mem::replace(gathered, Vec::with_capacity(PIECE_BYTES));
-            give(full.into());
+        let full = if *pieces_given { FURTHER_PIECE_BYTES } else { FIRST_PIECE_BYTES };
+        if gathered.len() == full {
+            *pieces_given = true;
+            let piece = std::mem::replace(gathered, Vec::with_capacity(FURTHER_PIECE_BYTES));
+            out.append(piece.into());
+            continue;
         }
-        let (fitting, rest) = run.split_at(run.len().min(PIECE_BYTES - gathered.len()));
+        let (fitting, rest) = run.split_at(run.len().min(full - gathered.len()));
         gathered.extend_from_slice(fitting);
         run = rest;
     }
@@ -249,19 +249,25 @@ mod tests {
     #[test]
     fn large_content_leaves_in_whole_pieces() {
         let limits = Limits::default();
-        for (size, pieces) in [(PIECE_BYTES, 0), (PIECE_BYTES + 1, 1), (3 * PIECE_BYTES, 2)] {
+        let (first, further) = (FIRST_PIECE_BYTES, FURTHER_PIECE_BYTES);
+        for (size, pieces) in [
+            (first, &[][..]),
+            (first + 1, &[first]),
+            (first + further, &[first]),
+            (first + 2 * further, &[first, further]),
+        ] {
             let content = vec![b'x'; size - 2];
             let mut incoming = Incoming::behind(LineEnd::CrLf);
             let mut out = Actions::default();
             incoming.take(&content, &limits, &mut out);
             assert_eq!(incoming.take(b"\r\n.\r\nQUIT", &limits, &mut out), Progress::Ended(b"QUIT"));
             let given = out.into_list();
-            assert_eq!(given.len(), pieces);
-            for action in &given {
-                assert!(matches!(action, Action::Append(piece) if piece.len() == PIECE_BYTES));
+            assert_eq!(given.len(), pieces.len());
+            for (action, bytes) in given.iter().zip(pieces) {
+                assert!(matches!(action, Action::Append(piece) if piece.len() == *bytes));
             }
             let rest = incoming.finish().expect("it is within the limits");
-            assert_eq!(rest.len() + pieces * PIECE_BYTES, size);
+            assert_eq!(rest.len() + pieces.iter().sum::<usize>(), size);
         }
     }
 }

@@ -20,9 +20,11 @@ use crate::spool::Accepted;
 
 pub use session::{Session, Settings};
 
-/// Content is handed on in pieces of this many bytes; a message that is smaller stays in memory.
-/// Together with the limit on connections this bounds the memory of all sessions.
-pub const PIECE_BYTES: usize = 64 * 1024;
+/// A message of this many bytes or less stays in memory. What is larger is handed on in pieces: the first of this size,
+/// the others larger, since each one costs a way to the disk and back. Together with the limit on connections this
+/// bounds the memory of all sessions.
+pub const FIRST_PIECE_BYTES: usize = 64 * 1024;
+pub const FURTHER_PIECE_BYTES: usize = 128 * 1024;
 
 /// What happened.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! What survives: every message that was answered with 250, until nobody is owed it.
 //!
-//! This file is the contract; `sqlite` keeps it. The same tests judge every store (`tests/spool_contract.rs`).
+//! This file is the contract; `sqlite` keeps it. The same tests judge every store (`tests/spool_contract`).
 //!
 //! The states of a message, and what a crash in each of them means:
 //!
@@ -10,16 +10,19 @@
 //! | stored, unanswered | the commit, but no 250 on the wire | the listener | the client may send again: a duplicate that nobody can prevent (RFC 1047) |
 //! | due | a message whose time has come | [`Spool::claim`] | nothing is lost |
 //! | waiting, held | a message whose time is ahead, or that the operator holds | time, [`Spool::order`] | nothing is lost |
-//! | leased | a [`Lease`] with a generation | [`Spool::settle`], or its end | due again when the store is opened, or when the lease ends |
-//! | answered, unsettled | Gmail said 250, our commit has not happened | [`Spool::settle`] | sent again; the window is one commit long |
+//! | leased | a [`Lease`] with a generation | [`Spool::settle`], or giving it back | due again when the store is opened |
+//! | sending | a lease, marked: the final dot may be out | [`Spool::settle`], or giving it back | due again, as uncertain |
+//! | answered, unsettled | Gmail said 250, our commit has not happened | [`Spool::settle`] | due again, as uncertain |
 //! | settled | history only | [`Spool::prune`] | nothing is lost |
 //!
 //! Guarantees: an [`Accepted`] exists only after a synced commit. A recipient stops being owed only by a final
-//! outcome or the operator's delete, in the same commit as the report about it. A lease that is not the newest
-//! changes nothing. Stored content is never altered.
+//! outcome or the operator's delete, in the same commit as the report about it. No clock ends a lease: it lasts until
+//! it is settled, given back, or its process has died. A lease that is not the newest changes nothing. Stored content
+//! is never altered.
 
 pub mod sqlite;
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -28,9 +31,11 @@ use tokio::sync::oneshot;
 
 use crate::mail::{Client, Message, MessageId, Outcome, Recipient, ReversePath, Submission, Timestamp};
 
-/// How long a delivery may keep a message before somebody else may claim it. Longer than an attempt may last, so that it
-/// only matters where a process or a machine has died.
-pub const LEASE: Duration = Duration::from_hours(4);
+/// Content of this many bytes or less comes with the claim, in one piece, and is not asked for again.
+pub const WHOLE_BYTES_MAX: u64 = 64 * 1024;
+
+/// A time before this comes from a clock that was not set yet, as after a start without network: 2020.
+pub const CLOCK_IS_SET: Timestamp = Timestamp::constant(1_577_836_800, 0);
 
 /// The proof that a message is on stable storage. Only a store makes one, and only it lets a session say 250.
 #[derive(Debug, PartialEq, Eq)]
@@ -66,11 +71,19 @@ impl Content {
     }
 }
 
+/// A piece that is being stored.
+type Storing = Pin<Box<dyn Future<Output = Result<(), AcceptError>> + Send + Sync>>;
+
+/// A piece that is being read.
+pub type Reading = Pin<Box<dyn Future<Output = Result<Option<Bytes>, SpoolError>> + Send>>;
+
 /// Content on its way into the store, in pieces. Dropped before [`Spool::accept`], it is removed again.
 pub struct Upload {
     id: MessageId,
     pieces: u32,
     bytes: u64,
+    /// The last piece, while it is being stored.
+    under_way: Option<Storing>,
     abandon: Option<Box<dyn FnOnce(MessageId) + Send + Sync>>,
 }
 
@@ -88,8 +101,8 @@ impl Drop for Upload {
     }
 }
 
-/// The right, for a time, to deliver a message. Dropped without [`Spool::settle`] it is given back at once, so that
-/// a delivery that ends in a panic or at shutdown delays nothing.
+/// The right to deliver a message. Dropped without [`Spool::settle`] it is given back at once, so that a delivery that
+/// ends in a panic or at shutdown delays nothing.
 pub struct Lease {
     pub message: Message,
     generation: i64,
@@ -113,16 +126,24 @@ impl Drop for Lease {
 /// What [`Spool::claim`] found.
 #[derive(Debug)]
 pub enum Claim {
-    /// A message, ours until the lease ends.
+    /// A message, ours until it is settled or the lease is dropped.
     Leased(Box<Lease>),
-    /// Nothing is due; the next message will be at this time, if there is one.
-    NothingUntil(Option<Timestamp>),
+    /// Nothing is due.
+    Nothing {
+        /// When the next message will be, if there is one.
+        until: Option<Timestamp>,
+        /// Brings a message that is accepted from now on. A short cut, never the only way: whoever stops waiting misses
+        /// nothing, since the message is then due and can be claimed.
+        handed: oneshot::Receiver<Lease>,
+    },
 }
 
 /// When to try again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Next {
     RetryAt(Timestamp),
+    /// Not before an operator releases it.
+    Hold,
     /// Nobody is owed the message any more.
     Done,
 }
@@ -138,6 +159,8 @@ pub struct Settlement {
     pub counted: bool,
     /// The report to the sender, where one is due.
     pub notice: Option<(Submission, Bytes)>,
+    /// Until when the content is kept although nobody is owed it any more; `None`: it goes at once.
+    pub keep_content_until: Option<Timestamp>,
 }
 
 /// What an operator may order.
@@ -150,6 +173,19 @@ pub enum Order {
     Release,
     /// Owed to nobody any more; the history says so.
     Delete,
+    /// The same, for mail that was written out into files: from then on it is owed from there.
+    Export,
+}
+
+/// A message from elsewhere, to be taken over as it stood there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Restored {
+    /// Kept, since Message-ID and the order of the queue come from it.
+    pub id: MessageId,
+    /// Only those who are still owed it.
+    pub submission: Submission,
+    pub attempts: u32,
+    pub held: bool,
 }
 
 /// Which messages an order or a list means.
@@ -204,7 +240,7 @@ pub struct Queued {
 pub struct Past {
     pub id: MessageId,
     pub at: Timestamp,
-    /// `delivered`, `deferred`, `refused`, `uncertain`, `expired` or `deleted`.
+    /// `delivered`, `deferred`, `refused`, `uncertain`, `expired`, `deleted` or `exported`.
     pub outcome: String,
     pub account: String,
     pub from: ReversePath,
@@ -280,6 +316,8 @@ pub struct Backlog {
     pub oldest: Option<Timestamp>,
     /// Recipients that Gmail took in the 24 hours before.
     pub sent_24h: u64,
+    /// Recipients of whom nobody can know whether Gmail took the message, in the 24 hours before.
+    pub uncertain_24h: u64,
     /// Why its mail does not go out, if so.
     pub trouble: Option<TroubleNote>,
 }
@@ -288,7 +326,15 @@ impl Backlog {
     /// That of an account which has not sent anything yet.
     #[must_use]
     pub fn empty(account: &str) -> Backlog {
-        Backlog { account: account.to_owned(), waiting: 0, held: 0, oldest: None, sent_24h: 0, trouble: None }
+        Backlog {
+            account: account.to_owned(),
+            waiting: 0,
+            held: 0,
+            oldest: None,
+            sent_24h: 0,
+            uncertain_24h: 0,
+            trouble: None,
+        }
     }
 }
 
@@ -320,23 +366,34 @@ pub trait Spool: Send + Sync {
     /// Starts content that is too large for memory.
     fn upload(&self, now: Timestamp) -> Upload;
 
-    /// Adds a piece to it. Returns once the piece is stored, so that a fast client is held back by the disk.
+    /// Adds a piece to it. Returns once the store has taken the piece before, so that a fast client is held back, but
+    /// neither waits for the other; all of it is on stable storage only when the message is accepted.
+    ///
+    /// # Errors
+    /// Of this piece or the one before; the upload is then of no more use.
     async fn append(&self, upload: &mut Upload, piece: Bytes) -> Result<(), AcceptError>;
 
     /// Takes responsibility for a message: it is on stable storage when this returns `Ok`, and nothing of it is
     /// stored when this returns an error. The message is due at once; it may go straight to somebody who
-    /// waits in [`Spool::listen`].
+    /// waits for one (see [`Claim::Nothing`]).
     async fn accept(&self, submission: Submission, content: Content) -> Result<Accepted, AcceptError>;
 
-    /// Leases the message of `account` that has been due for longest.
+    /// Takes over a message that another spool has let go. The same guarantees as [`Spool::accept`]; `false` where
+    /// somebody is owed it here already, and nothing was changed.
+    async fn restore(&self, restored: Restored, content: Content) -> Result<bool, AcceptError>;
+
+    /// Leases the message of `account` that has been due for longest (a time of acceptance from before [`CLOCK_IS_SET`]
+    /// becomes that of the first claim with a clock that is set), or puts the caller among those who wait for the
+    /// next one.
     async fn claim(&self, account: &str, now: Timestamp) -> Result<Claim, SpoolError>;
 
-    /// Waits for a message of `account` that is accepted from now on. A hint and a short cut, never the only way:
-    /// whoever stops waiting misses nothing, since the message is then due and can be claimed.
-    fn listen(&self, account: &str) -> oneshot::Receiver<Lease>;
+    /// Piece `index` of a message's content, counted from 0; `None` behind the last one. Reading begins at once, so that
+    /// one piece can be read while another is worked on.
+    fn piece(&self, id: MessageId, index: u32) -> Reading;
 
-    /// Piece `index` of a message's content, counted from 0; `None` behind the last one.
-    async fn piece(&self, id: MessageId, index: u32) -> Result<Option<Bytes>, SpoolError>;
+    /// Notes that the final dot is about to go out: from now on nobody can know whether Gmail has the message, until it
+    /// is settled. It survives the death of the process when this returns, and a power cut too if it was `synced`.
+    async fn mark_sending(&self, lease: &Lease, synced: bool) -> Result<(), SpoolError>;
 
     /// Records an attempt and ends the lease. After [`SpoolError::Failed`] nothing is recorded and the lease still
     /// holds, so that the same may be offered again.
@@ -361,7 +418,7 @@ pub trait Spool: Send + Sync {
     async fn show(&self, id: MessageId) -> Result<Option<Record>, SpoolError>;
 
     /// Carries out an order. Returns the ids it changed; a message that is being delivered can be neither retried
-    /// nor deleted before its lease ends.
+    /// nor deleted.
     async fn order(&self, which: &Which, order: Order, now: Timestamp) -> Result<Vec<MessageId>, SpoolError>;
 
     /// When an operator last ordered a retry of mail of this account.
@@ -370,9 +427,9 @@ pub trait Spool: Send + Sync {
     /// The past, newest first, each entry with its number.
     async fn history(&self, filter: &Filter) -> Result<Vec<(i64, Past)>, SpoolError>;
 
-    /// Forgets messages that were settled before a time, and gives free space back; only some of them where there are
-    /// many. Returns how many went.
-    async fn prune(&self, before: Timestamp) -> Result<u64, SpoolError>;
+    /// Forgets what is older than `history`, and content that is kept no longer, and gives free space back; only some
+    /// of it where there is much. Tells whether there is more.
+    async fn prune(&self, now: Timestamp, history: Duration) -> Result<bool, SpoolError>;
 
     /// Recipients of an account that Gmail took since a time, by the minute, oldest first.
     async fn sent_since(&self, account: &str, since: Timestamp) -> Result<Vec<(Timestamp, u32)>, SpoolError>;

@@ -55,6 +55,8 @@ pub struct Counts {
     pub bytes: u64,
     /// Messages refused after their content: by Gmail's rules, or by a rule of the script.
     pub refused: u64,
+    /// Answers that were never given, by a rule of the script.
+    pub silences: u64,
 }
 
 /// Who is told when messages arrive: their number and the time.
@@ -94,6 +96,7 @@ pub(super) struct Counters {
     pub recipients: AtomicU64,
     pub bytes: AtomicU64,
     pub refused: AtomicU64,
+    pub silences: AtomicU64,
 }
 
 /// One conversation, as text with `C:` and `S:` in front of the lines.
@@ -186,6 +189,7 @@ impl Ledger {
             recipients: read(&counters.recipients),
             bytes: read(&counters.bytes),
             refused: read(&counters.refused),
+            silences: read(&counters.silences),
         }
     }
 

@@ -222,7 +222,10 @@ impl Session {
                 self.wire.drop_dead().await?;
             }
             Fault::CloseBefore => self.wire.drop_dead().await?,
-            Fault::Silent => self.wire.keep_silent().await?,
+            Fault::Silent => {
+                self.house.ledger.count(&self.house.ledger.counters.silences);
+                self.wire.keep_silent().await?;
+            }
             Fault::EndlessReply => self.babble(b"250-and another thing\r\n").await?,
             Fault::EndlessLine => self.babble(b"250-and another thing, ").await?,
         }

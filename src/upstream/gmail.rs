@@ -22,11 +22,11 @@ use tokio::time::{Instant, timeout};
 use super::connect::{Endpoint, GREETING_DEADLINE, Setback, TlsMode};
 use super::credentials::Credentials;
 use super::fault::Fault;
-use super::stuffing::Stuffing;
 use super::trouble::Trouble;
 use super::verdict::{Stage, Verdict, judge};
 use super::wire::Wire;
 use super::{Consignment, Dispatch, Outgoing, Upstream};
+use crate::mail::stuffing::Stuffing;
 use crate::mail::{Address, Outcome, Reply, Why};
 
 /// Recipients in one transaction (gmail.md, section 4).
@@ -448,10 +448,11 @@ impl Connection {
         while let Some(bytes) = piece {
             piece = next_piece(content).await?;
             let mut wire_bytes = stuffing.stuff(&bytes);
-            if piece.is_none() {
-                wire_bytes.extend_from_slice(b".\r\n");
-            }
             let last = piece.is_none();
+            if last {
+                wire_bytes.extend_from_slice(b".\r\n");
+                content.before_the_end().await.map_err(|words| Transfer::Broken(Fault::Spool(words).into()))?;
+            }
             let deadline = PIECE_DEADLINE.min(CONTENT_DEADLINE.saturating_sub(began.elapsed()));
             let fault = match timeout(deadline, send(&mut self.wire, &wire_bytes, last)).await {
                 Ok(Ok(())) => continue,

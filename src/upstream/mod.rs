@@ -7,7 +7,6 @@ pub mod credentials;
 pub mod fault;
 pub mod gmail;
 mod replies;
-mod stuffing;
 pub mod symptoms;
 pub mod trouble;
 pub mod verdict;
@@ -47,6 +46,14 @@ pub trait Outgoing: Send {
     /// # Errors
     /// Where the store fails. The transfer is then broken off, so that half a message is never delivered.
     async fn next(&mut self) -> Result<Option<Bytes>, String>;
+
+    /// The final dot is about to go out, after which nobody can know what becomes of the message until there is an answer.
+    ///
+    /// # Errors
+    /// Why it must not go out. The transfer is then broken off.
+    async fn before_the_end(&mut self) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 /// What came of handing one message to Gmail.

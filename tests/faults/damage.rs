@@ -84,9 +84,9 @@ fn a_spool_with_a_spoilt_page_is_refused_and_left_alone() {
     let relay = killed_with_mail(&gmail);
     let page: u32 = rusqlite::Connection::open(database(&relay))
         .unwrap()
-        .query_row("SELECT rootpage FROM sqlite_schema WHERE name = 'past_at'", [], |row| row.get(0))
+        .query_row("SELECT rootpage FROM sqlite_schema WHERE name = 'past'", [], |row| row.get(0))
         .unwrap();
-    overwrite(&database(&relay), u64::from(page - 1) * 8192, &[0xff; 64]);
+    overwrite(&database(&relay), u64::from(page - 1) * 4096, &[0xff; 64]);
     refuses(&relay);
 }
 

@@ -172,7 +172,11 @@ impl Connection {
             let outcomes = self.all(&Outcome::Deferred(Why::NoAnswer("no way to Gmail".to_owned())));
             return Dispatch { outcomes, trouble };
         }
-        match self.read(content).await {
+        let read = async {
+            let bytes = self.read(content).await?;
+            content.before_the_end().await.map(|()| bytes)
+        };
+        match read.await {
             Ok(bytes) => self.gmail.ledger().compare(self.message, &bytes),
             Err(words) => {
                 return Dispatch { outcomes: self.all(&Outcome::Deferred(Why::NoAnswer(words))), trouble: None };

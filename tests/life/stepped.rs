@@ -9,10 +9,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use smarthost::mail::{MessageId, Submission, Timestamp};
 use smarthost::spool::{
-    AcceptError, Accepted, Backlog, Claim, Content, Filter, Lease, Noted, Order, Past, Queued, Record, Settlement,
-    Spool, SpoolError, Upload, Which,
+    AcceptError, Accepted, Backlog, Claim, Content, Filter, Lease, Noted, Order, Past, Queued, Reading, Record,
+    Restored, Settlement, Spool, SpoolError, Upload, Which,
 };
-use tokio::sync::oneshot;
 
 /// Says that the attempt which is being polled has come to a step. The flag is raised for whoever polls, and
 /// the attempt goes on when it is polled again. What is no attempt takes no steps.
@@ -75,13 +74,21 @@ impl Spool for Stepped {
         self.spool.claim(account, now).await
     }
 
-    fn listen(&self, account: &str) -> oneshot::Receiver<Lease> {
-        self.spool.listen(account)
+    fn piece(&self, id: MessageId, index: u32) -> Reading {
+        let (steps, reading) = (self.steps.clone(), self.spool.piece(id, index));
+        Box::pin(async move {
+            steps.step().await;
+            reading.await
+        })
     }
 
-    async fn piece(&self, id: MessageId, index: u32) -> Result<Option<Bytes>, SpoolError> {
+    async fn restore(&self, restored: Restored, content: Content) -> Result<bool, AcceptError> {
+        self.spool.restore(restored, content).await
+    }
+
+    async fn mark_sending(&self, lease: &Lease, synced: bool) -> Result<(), SpoolError> {
         self.steps.step().await;
-        self.spool.piece(id, index).await
+        self.spool.mark_sending(lease, synced).await
     }
 
     async fn settle(&self, lease: &mut Lease, settlement: &Settlement) -> Result<(), SpoolError> {
@@ -133,8 +140,8 @@ impl Spool for Stepped {
         self.spool.history(filter).await
     }
 
-    async fn prune(&self, before: Timestamp) -> Result<u64, SpoolError> {
-        self.spool.prune(before).await
+    async fn prune(&self, now: Timestamp, history: Duration) -> Result<bool, SpoolError> {
+        self.spool.prune(now, history).await
     }
 
     async fn sent_since(&self, account: &str, since: Timestamp) -> Result<Vec<(Timestamp, u32)>, SpoolError> {

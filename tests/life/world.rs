@@ -14,12 +14,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use smarthost::delivery::account::{Leave, Pauses};
 use smarthost::delivery::repair::FromRule;
-use smarthost::delivery::schedule::Patience;
+use smarthost::delivery::schedule::{OnUncertain, Patience};
 use smarthost::delivery::{Delivery, Settings, repair};
 use smarthost::mail::{MessageId, ReversePath, Submission, Timestamp};
 use smarthost::policy::{Limits, Pattern, Policy, Recipients};
 use smarthost::spool::sqlite::SqliteSpool;
 use smarthost::spool::{Claim, Content, Filter, Lease, Order, Spool, Which};
+
+use tokio::sync::oneshot;
 
 use crate::gmail::{Connection, Gmail, Owed, any_trouble};
 use crate::sample::{address, at, content, submission};
@@ -31,6 +33,7 @@ pub const PATIENCE: Patience = Patience {
     first: Duration::from_secs(30),
     longest: Duration::from_hours(1),
     give_up_after: Duration::from_hours(10),
+    on_uncertain: OnUncertain::Retry,
 };
 /// Attempts at the same time.
 const ATTEMPTS_MAX: usize = 2;
@@ -104,6 +107,7 @@ fn settings() -> Settings {
         connections: ATTEMPTS_MAX,
         daily_limit: DAILY_LIMIT,
         patience: PATIENCE,
+        keep_content: None,
         pauses: Pauses { first: PATIENCE.first, longest: PATIENCE.longest },
         policy: Policy {
             hostname: hostname.clone(),
@@ -205,7 +209,7 @@ impl World {
         if self.dice.u32(..5) == 0 {
             content = self.uploaded(content).await;
         }
-        let listening = (self.dice.bool() && self.may_begin()).then(|| self.relay().spool.listen("home"));
+        let listening = if self.dice.bool() && self.may_begin() { self.listen().await } else { None };
         let accepted = self.relay().spool.accept(submission.clone(), content).await.unwrap();
         self.learn(accepted.id(), submission, None);
         let handed = listening.and_then(|mut listening| listening.try_recv().ok());
@@ -213,6 +217,14 @@ impl World {
             && self.relay().delivery.leave(self.now).await == Leave::Go
         {
             self.begin(lease);
+        }
+    }
+
+    /// Waits for the next message, if nothing is due.
+    async fn listen(&self) -> Option<oneshot::Receiver<Lease>> {
+        match self.relay().spool.claim("home", self.now).await.unwrap() {
+            Claim::Nothing { handed, .. } => Some(handed),
+            Claim::Leased(_) => None,
         }
     }
 
@@ -306,7 +318,7 @@ impl World {
                 self.begin(*lease);
                 true
             }
-            Claim::NothingUntil(_) => {
+            Claim::Nothing { .. } => {
                 self.relay().delivery.not_tried();
                 false
             }

@@ -10,10 +10,12 @@ mod account;
 mod commands;
 mod delivery;
 mod lifecycle;
+mod moving;
 mod observed;
 mod queue;
 mod replies;
 mod standing;
+mod uncertain;
 
 use mailparse::{MailHeaderMap, ParsedMail};
 

@@ -10,6 +10,7 @@ use smarthost::mail::{
     Address, Client, Envelope, MessageId, Outcome, Protocol, Recipient, Reply, ReversePath, Submission, Timestamp, Why,
 };
 use smarthost::spool::{Claim, Content, Filter, Lease, Next, Past, Queued, Settlement, Spool, Which};
+use tokio::sync::oneshot;
 
 /// So many seconds after a day in 2023.
 pub fn at(seconds: i64) -> Timestamp {
@@ -58,8 +59,12 @@ pub fn refused() -> Outcome {
     Outcome::Refused(Why::Reply(Reply::plain(550, "No such user")))
 }
 
+pub fn uncertain() -> Outcome {
+    Outcome::Uncertain(Why::NoAnswer("silence".to_owned()))
+}
+
 pub fn settlement(at: Timestamp, outcomes: Vec<(u32, Outcome)>, next: Next) -> Settlement {
-    Settlement { at, outcomes, next, counted: true, notice: None }
+    Settlement { at, outcomes, next, counted: true, notice: None, keep_content_until: None }
 }
 
 pub async fn accept(spool: &dyn Spool, to: &[&str], received: Timestamp) -> MessageId {
@@ -70,14 +75,22 @@ pub async fn accept(spool: &dyn Spool, to: &[&str], received: Timestamp) -> Mess
 pub async fn claim(spool: &dyn Spool, now: Timestamp) -> Lease {
     match spool.claim("home", now).await.unwrap() {
         Claim::Leased(lease) => *lease,
-        Claim::NothingUntil(time) => panic!("nothing is due until {time:?}"),
+        Claim::Nothing { until, .. } => panic!("nothing is due until {until:?}"),
     }
 }
 
 /// When the next message of `home` will be due, where none is now.
 pub async fn nothing_until(spool: &dyn Spool, now: Timestamp) -> Option<Timestamp> {
     match spool.claim("home", now).await.unwrap() {
-        Claim::NothingUntil(time) => time,
+        Claim::Nothing { until, .. } => until,
+        Claim::Leased(lease) => panic!("{lease:?} is due"),
+    }
+}
+
+/// Waits for the next message of an account that has nothing due.
+pub async fn listen(spool: &dyn Spool, account: &str) -> oneshot::Receiver<Lease> {
+    match spool.claim(account, at(0)).await.unwrap() {
+        Claim::Nothing { handed, .. } => handed,
         Claim::Leased(lease) => panic!("{lease:?} is due"),
     }
 }

@@ -5,11 +5,17 @@
 //! It fails as `AcceptError` and `SpoolError` say; after a failed sync it takes nothing more until it is opened
 //! again.
 
+mod accept;
+mod accounts;
+mod deliver;
+mod leases;
+mod operate;
+mod past;
 pub mod place;
-mod queries;
 mod room;
 mod rows;
 mod schema;
+mod sql;
 mod writer;
 
 use std::collections::HashMap;
@@ -23,14 +29,15 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::{
-    AcceptError, Accepted, Backlog, Claim, Content, Filter, LEASE, Lease, Noted, Order, Past, Queued, Record,
-    Settlement, Spool, SpoolError, Upload, Which,
+    AcceptError, Accepted, Backlog, Claim, Content, Filter, Lease, Noted, Order, Past, Queued, Reading, Record,
+    Restored, Settlement, Spool, SpoolError, Upload, Which,
 };
 use crate::mail::{MessageId, Submission, Timestamp};
+use leases::GivenBack;
 use room::Disk;
-use schema::{DaemonLock, database, make_folder, open_reader, open_writer};
+use schema::{DaemonLock, database, make_folder, make_log, open_reader, open_writer};
 pub use schema::{OpenError, is_in_use};
-use writer::{Failure, Writer};
+use writer::{Failure, Until, Writer};
 
 /// A spool in a folder.
 pub struct SqliteSpool {
@@ -38,6 +45,7 @@ pub struct SqliteSpool {
     thread: Option<std::thread::JoinHandle<()>>,
     readers: Arc<Readers>,
     listening: Arc<Listening>,
+    given_back: Arc<GivenBack>,
     numbers: IdSource,
     disk: Disk,
     lock: Option<DaemonLock>,
@@ -58,8 +66,14 @@ impl SqliteSpool {
     pub fn open(folder: &Path, now: Timestamp) -> Result<SqliteSpool, OpenError> {
         make_folder(folder)?;
         let lock = DaemonLock::take(folder)?;
-        let db = open_writer(folder, lock.unclean)?;
-        queries::recover(&db, now).map_err(|reason| OpenError::Sqlite { path: database(folder), reason })?;
+        let mut db = open_writer(folder, lock.unclean)?;
+        if !Disk::of(folder).is_small() {
+            // Closed by the last one who has it open, the database has no log any more.
+            drop(db);
+            make_log(folder);
+            db = open_writer(folder, false)?;
+        }
+        recover(&db, now).map_err(|reason| OpenError::Sqlite { path: database(folder), reason })?;
         SqliteSpool::with(db, folder, Some(lock))
     }
 
@@ -77,6 +91,15 @@ impl SqliteSpool {
         }
     }
 
+    /// The same; a spool that is missing is made.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open_or_make_beside(folder: &Path) -> Result<SqliteSpool, OpenError> {
+        make_folder(folder)?;
+        SqliteSpool::with(open_writer(folder, false)?, folder, None)
+    }
+
     fn with(db: Connection, folder: &Path, lock: Option<DaemonLock>) -> Result<SqliteSpool, OpenError> {
         let disk = Disk::of(folder);
         disk.fit_log(&db).map_err(|reason| OpenError::Sqlite { path: database(folder), reason })?;
@@ -87,6 +110,7 @@ impl SqliteSpool {
             thread: Some(thread),
             readers: Arc::new(Readers { folder: folder.to_owned(), idle: Mutex::default() }),
             listening: Arc::default(),
+            given_back: Arc::default(),
             numbers: IdSource::default(),
             disk,
             lock,
@@ -105,27 +129,41 @@ impl SqliteSpool {
         }
     }
 
-    async fn read<T, F>(&self, work: F) -> Result<T, SpoolError>
+    /// Reads, beginning at once.
+    fn read<T, F>(&self, work: F) -> impl Future<Output = Result<T, SpoolError>> + Send + use<T, F>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
         let readers = Arc::clone(&self.readers);
-        let result = tokio::task::spawn_blocking(move || readers.with(work)).await;
-        result
-            .map_err(|error| SpoolError::Failed(error.to_string()))?
-            .map_err(|error| SpoolError::Failed(error.to_string()))
+        let reading = tokio::task::spawn_blocking(move || readers.with(work));
+        async move {
+            let result = reading.await.map_err(|error| SpoolError::Failed(error.to_string()))?;
+            result.map_err(|error| SpoolError::Failed(error.to_string()))
+        }
     }
 
     /// Who gives a lease back that is dropped: see [`Lease`].
     fn releaser(&self, now: Timestamp) -> Box<dyn FnOnce(MessageId, i64) + Send + Sync> {
-        let writer = self.writer.clone();
+        let (writer, given_back) = (self.writer.clone(), Arc::clone(&self.given_back));
         Box::new(move |id, generation| {
             // Whatever made a delivery panic would do so again, and keep other mail waiting.
             let due = if std::thread::panicking() { now + AFTER_A_PANIC } else { now };
-            writer.write_behind(move |db| queries::release(db, id, generation, due));
+            given_back.add(id, generation, due);
+            writer.write_behind(move |db| given_back.store(db));
         })
     }
+
+    /// Whether there is a daemon whose leases count. It may be this one.
+    fn is_delivered_from(&self) -> bool {
+        self.lock.is_some() || is_in_use(&self.readers.folder)
+    }
+}
+
+/// What a daemon finds that was not stopped in order: leases of nobody, and content that was never accepted.
+fn recover(db: &Connection, now: Timestamp) -> rusqlite::Result<()> {
+    deliver::free_leases(db, now)?;
+    accept::abandon_all(db)
 }
 
 /// How long a message is left alone whose delivery ended in a panic.
@@ -216,8 +254,8 @@ impl From<Failure> for SpoolError {
 impl Spool for SqliteSpool {
     fn upload(&self, now: Timestamp) -> Upload {
         let writer = self.writer.clone();
-        let abandon = move |id| writer.write_behind(move |db| queries::abandon(db, id));
-        Upload { id: self.numbers.next(now), pieces: 0, bytes: 0, abandon: Some(Box::new(abandon)) }
+        let abandon = move |id| writer.write_behind(move |db| accept::abandon(db, id));
+        Upload { id: self.numbers.next(now), pieces: 0, bytes: 0, under_way: None, abandon: Some(Box::new(abandon)) }
     }
 
     async fn append(&self, upload: &mut Upload, piece: Bytes) -> Result<(), AcceptError> {
@@ -227,43 +265,36 @@ impl Spool for SqliteSpool {
         let disk = self.disk.clone();
         let add = move |db: &Connection| {
             disk.ensure_room(db, piece.len() as u64)?;
-            queries::add_piece(db, id, index, &piece)
+            accept::add_piece(db, id, index, &piece)
         };
-        Ok(self.writer.write(add).await?)
+        let storing = self.writer.write(Until::Written, add);
+        match upload.under_way.replace(Box::pin(async move { Ok(storing.await?) })) {
+            Some(before) => before.await,
+            None => Ok(()),
+        }
     }
 
     async fn accept(&self, submission: Submission, content: Content) -> Result<Accepted, AcceptError> {
         let size = content.size();
-        let (mut upload, small) = match content {
-            Content::Memory(bytes) => (None, Some(bytes)),
-            Content::Uploaded(upload) => (Some(upload), None),
-        };
+        let (mut upload, small) = taken_apart(content).await?;
         let id = upload.as_ref().map_or_else(|| self.numbers.next(submission.received), |upload| upload.id);
         let pieces = upload.as_ref().map(|upload| upload.pieces);
-        let release = self.releaser(submission.received);
+        let (release, generation) = (self.releaser(submission.received), new_generation());
         let (listening, disk) = (Arc::clone(&self.listening), self.disk.clone());
-        let handed = self
-            .writer
-            .write(move |db| {
-                disk.ensure_room(db, small.as_ref().map_or(0, Bytes::len) as u64)?;
-                if let Some(pieces) = pieces
-                    && !queries::is_whole(db, id, pieces)?
-                {
-                    return Ok(None);
-                }
-                let listener = listening.take(&submission.account);
-                let lease_until = listener.is_some().then(|| submission.received + LEASE);
-                queries::add_message(db, id, &submission, size, lease_until)?;
-                if let Some(bytes) = &small {
-                    queries::add_piece(db, id, 0, bytes)?;
-                }
-                let message = rows::fresh_message(id, submission, size, small);
-                Ok(Some(listener.map(|listener| {
-                    (listener, Lease { message, generation: rows::FIRST_GENERATION, release: Some(release) })
-                })))
-            })
-            .await?
-            .ok_or_else(|| AcceptError::Failed("pieces of the content are missing".to_owned()))?;
+        let accept = move |db: &Connection| {
+            disk.ensure_room(db, small.as_ref().map_or(0, Bytes::len) as u64)?;
+            if is_incomplete(db, id, pieces)? {
+                return Ok(None);
+            }
+            let listener = listening.take(&submission.account);
+            accept::add_message(db, id, &submission, size, listener.is_some().then_some(generation))?;
+            if let Some(bytes) = &small {
+                accept::add_piece(db, id, 0, bytes)?;
+            }
+            let message = rows::fresh_message(id, submission, size, small);
+            Ok(Some(listener.map(|listener| (listener, Lease { message, generation, release: Some(release) }))))
+        };
+        let handed = self.writer.write(Until::Synced, accept).await?.ok_or_else(pieces_are_missing)?;
         if let Some(upload) = &mut upload {
             upload.abandon = None;
         }
@@ -274,89 +305,158 @@ impl Spool for SqliteSpool {
         Ok(Accepted { id })
     }
 
-    async fn claim(&self, account: &str, now: Timestamp) -> Result<Claim, SpoolError> {
-        let release = self.releaser(now);
-        let account = account.to_owned();
-        // Made inside, so that a lease nobody waits for any more is given back by being dropped with the answer.
-        let claim = move |db: &Connection| match queries::claim(db, &account, now)? {
-            queries::Claimed::Message(message, generation) => {
-                Ok(Claim::Leased(Box::new(Lease { message: *message, generation, release: Some(release) })))
+    async fn restore(&self, restored: Restored, content: Content) -> Result<bool, AcceptError> {
+        let (size, now) = (content.size(), restored.submission.received);
+        let (mut upload, small) = taken_apart(content).await?;
+        let uploaded = upload.as_ref().map(|upload| (upload.id, upload.pieces));
+        let disk = self.disk.clone();
+        let restore = move |db: &Connection| {
+            disk.ensure_room(db, small.as_ref().map_or(0, Bytes::len) as u64)?;
+            if let Some((id, pieces)) = uploaded
+                && is_incomplete(db, id, Some(pieces))?
+            {
+                return Ok(None);
             }
-            queries::Claimed::NothingUntil(time) => Ok(Claim::NothingUntil(time)),
+            if !accept::restore(db, &restored, size, now)? {
+                return Ok(Some(false));
+            }
+            match (uploaded, &small) {
+                (Some((id, _)), _) => accept::move_content(db, id, restored.id)?,
+                (None, Some(bytes)) => accept::add_piece(db, restored.id, 0, bytes)?,
+                (None, None) => {}
+            }
+            Ok(Some(true))
         };
-        Ok(self.writer.write(claim).await?)
+        let restored = self.writer.write(Until::Synced, restore).await?.ok_or_else(pieces_are_missing)?;
+        if let Some(upload) = upload.as_mut().filter(|_| restored) {
+            upload.abandon = None;
+        }
+        Ok(restored)
     }
 
-    fn listen(&self, account: &str) -> oneshot::Receiver<Lease> {
-        self.listening.add(account)
+    async fn claim(&self, account: &str, now: Timestamp) -> Result<Claim, SpoolError> {
+        let (release, generation) = (self.releaser(now), new_generation());
+        let account = account.to_owned();
+        let (given_back, listening) = (Arc::clone(&self.given_back), Arc::clone(&self.listening));
+        // Made inside, so that a lease nobody waits for any more is given back by being dropped with the answer.
+        let claim = move |db: &Connection| {
+            given_back.store(db)?;
+            match deliver::claim(db, &account, now, generation)? {
+                deliver::Claimed::Message(message) => {
+                    Ok(Claim::Leased(Box::new(Lease { message: *message, generation, release: Some(release) })))
+                }
+                // Nothing can be accepted between the look and this: both happen on the one thread that writes.
+                deliver::Claimed::NothingUntil(until) => Ok(Claim::Nothing { until, handed: listening.add(&account) }),
+            }
+        };
+        // A lease that a power cut forgets was nobody's: what was done under it is marked or settled.
+        Ok(self.writer.write(Until::Written, claim).await?)
     }
 
-    async fn piece(&self, id: MessageId, index: u32) -> Result<Option<Bytes>, SpoolError> {
-        self.read(move |db| queries::piece(db, id, index)).await
+    fn piece(&self, id: MessageId, index: u32) -> Reading {
+        Box::pin(self.read(move |db| accept::piece(db, id, index)))
+    }
+
+    async fn mark_sending(&self, lease: &Lease, synced: bool) -> Result<(), SpoolError> {
+        let (id, generation) = (lease.message.id, lease.generation);
+        let until = if synced { Until::Synced } else { Until::Written };
+        let marked = self.writer.write(until, move |db| deliver::mark_sending(db, id, generation)).await?;
+        if marked { Ok(()) } else { Err(SpoolError::LeaseLost(id)) }
     }
 
     async fn settle(&self, lease: &mut Lease, settlement: &Settlement) -> Result<(), SpoolError> {
         let (id, generation, settlement) = (lease.message.id, lease.generation, settlement.clone());
         let notice = settlement.notice.as_ref().map(|(submission, _)| self.numbers.next(submission.received));
-        let settled = self.writer.write(move |db| queries::settle(db, id, generation, &settlement, notice)).await?;
+        let settle = move |db: &Connection| deliver::settle(db, id, generation, &settlement, notice);
+        let settled = self.writer.write(Until::Synced, settle).await?;
         lease.release = None;
         if settled { Ok(()) } else { Err(SpoolError::LeaseLost(id)) }
     }
 
     async fn grow_older(&self, account: &str, by: Duration) -> Result<(), SpoolError> {
         let account = account.to_owned();
-        Ok(self.writer.write(move |db| queries::grow_older(db, &account, by)).await?)
+        Ok(self.writer.write(Until::Written, move |db| accounts::grow_older(db, &account, by)).await?)
     }
 
     async fn note_account(&self, account: &str, noted: &Noted) -> Result<(), SpoolError> {
         let (account, noted) = (account.to_owned(), noted.clone());
-        Ok(self.writer.write(move |db| queries::note_account(db, &account, &noted)).await?)
+        Ok(self.writer.write(Until::Synced, move |db| accounts::note_account(db, &account, &noted)).await?)
     }
 
     async fn noted(&self, account: &str) -> Result<Noted, SpoolError> {
         let account = account.to_owned();
-        self.read(move |db| queries::noted(db, &account)).await
+        self.read(move |db| accounts::noted(db, &account)).await
     }
 
     async fn adopt(&self, accounts: &[String], heir: &str) -> Result<u64, SpoolError> {
         let (accounts, heir) = (accounts.to_vec(), heir.to_owned());
-        Ok(self.writer.write(move |db| queries::adopt(db, &accounts, &heir)).await?)
+        Ok(self.writer.write(Until::Synced, move |db| accounts::adopt(db, &accounts, &heir)).await?)
     }
 
     async fn list(&self, which: &Which) -> Result<Vec<Queued>, SpoolError> {
-        let which = which.clone();
-        self.read(move |db| queries::list(db, &which)).await
+        let (which, delivers) = (which.clone(), self.is_delivered_from());
+        self.read(move |db| operate::list(db, &which, delivers)).await
     }
 
     async fn show(&self, id: MessageId) -> Result<Option<Record>, SpoolError> {
-        self.read(move |db| queries::show(db, id)).await
+        let delivers = self.is_delivered_from();
+        self.read(move |db| operate::show(db, id, delivers)).await
     }
 
     async fn order(&self, which: &Which, order: Order, now: Timestamp) -> Result<Vec<MessageId>, SpoolError> {
-        let which = which.clone();
-        Ok(self.writer.write(move |db| queries::order(db, &which, order, now)).await?)
+        let (which, delivers) = (which.clone(), self.is_delivered_from());
+        Ok(self.writer.write(Until::Synced, move |db| operate::order(db, &which, order, now, delivers)).await?)
     }
 
     async fn retry_asked(&self, account: &str) -> Result<Option<Timestamp>, SpoolError> {
         let account = account.to_owned();
-        self.read(move |db| queries::retry_asked(db, &account)).await
+        self.read(move |db| accounts::retry_asked(db, &account)).await
     }
 
     async fn history(&self, filter: &Filter) -> Result<Vec<(i64, Past)>, SpoolError> {
         let filter = filter.clone();
-        self.read(move |db| queries::history(db, &filter)).await
+        self.read(move |db| past::history(db, &filter)).await
     }
 
-    async fn prune(&self, before: Timestamp) -> Result<u64, SpoolError> {
-        Ok(self.writer.write(move |db| queries::prune(db, before)).await?)
+    async fn prune(&self, now: Timestamp, history: Duration) -> Result<bool, SpoolError> {
+        Ok(self.writer.write(Until::Written, move |db| past::prune(db, now, history)).await?)
     }
 
     async fn sent_since(&self, account: &str, since: Timestamp) -> Result<Vec<(Timestamp, u32)>, SpoolError> {
         let account = account.to_owned();
-        self.read(move |db| queries::sent_since(db, &account, since)).await
+        self.read(move |db| past::sent_since(db, &account, since)).await
     }
 
     async fn backlog(&self, now: Timestamp) -> Result<Vec<Backlog>, SpoolError> {
-        self.read(move |db| queries::backlog(db, now)).await
+        self.read(move |db| operate::backlog(db, now - DAY)).await
     }
+}
+
+/// Of a lease: no other one has it, not even where a claim was rolled back and its lease is still to be given back.
+fn new_generation() -> i64 {
+    fastrand::i64(1..)
+}
+
+/// The window of the counts in [`Backlog`].
+const DAY: Duration = Duration::from_hours(24);
+
+/// An upload of which every piece is stored, or what is still to be stored.
+async fn taken_apart(content: Content) -> Result<(Option<Upload>, Option<Bytes>), AcceptError> {
+    match content {
+        Content::Memory(bytes) => Ok((None, Some(bytes))),
+        Content::Uploaded(mut upload) => {
+            if let Some(last) = upload.under_way.take() {
+                last.await?;
+            }
+            Ok((Some(upload), None))
+        }
+    }
+}
+
+fn is_incomplete(db: &Connection, id: MessageId, pieces: Option<u32>) -> rusqlite::Result<bool> {
+    pieces.map_or(Ok(false), |pieces| accept::is_whole(db, id, pieces).map(|whole| !whole))
+}
+
+fn pieces_are_missing() -> AcceptError {
+    AcceptError::Failed("pieces of the content are missing".to_owned())
 }

@@ -10,7 +10,7 @@ use rusqlite::{Connection, ffi};
 /// What is left to settlements, in bytes; on a small disk a tenth of it.
 const RESERVE_BYTES: u64 = 64 * 1024 * 1024;
 const RESERVE_PART: u64 = 10;
-/// On a disk smaller than this, the log is emptied after so many pages of 8 KiB; usually after 1000.
+/// On a disk smaller than this, the log is emptied after so many pages of 4 KiB; usually after 1000.
 const SMALL_DISK_BYTES: u64 = 256 * 1024 * 1024;
 const SMALL_LOG_PAGES: u32 = 32;
 /// What is accepted goes to the log first, and then to the database.
@@ -27,15 +27,22 @@ impl Disk {
         Disk { folder: folder.to_owned() }
     }
 
+    /// Whether the log has to be kept small.
+    pub fn is_small(&self) -> bool {
+        let disk = rustix::fs::statvfs(&self.folder);
+        disk.is_ok_and(|disk| disk.f_blocks.saturating_mul(disk.f_frsize) < SMALL_DISK_BYTES)
+    }
+
     /// Keeps the log small beside a disk that is small: it could take all of it otherwise, and leave no room to empty it.
     ///
     /// # Errors
     /// As SQLite says.
     pub fn fit_log(&self, db: &Connection) -> rusqlite::Result<()> {
-        let total =
-            rustix::fs::statvfs(&self.folder).map_or(u64::MAX, |disk| disk.f_blocks.saturating_mul(disk.f_frsize));
-        if total < SMALL_DISK_BYTES {
+        if self.is_small() {
             db.query_row(&format!("PRAGMA wal_autocheckpoint = {SMALL_LOG_PAGES}"), [], |_| Ok(()))?;
+            // What a large transaction has made of it is given back; what is left has room for what frees more.
+            let bytes = SMALL_LOG_PAGES * (4096 + 24);
+            db.query_row(&format!("PRAGMA journal_size_limit = {bytes}"), [], |_| Ok(()))?;
         }
         Ok(())
     }

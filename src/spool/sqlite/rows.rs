@@ -1,15 +1,12 @@
 //! Between rows and values.
 
 use bytes::Bytes;
-use rusqlite::Row;
 use rusqlite::types::Type;
+use rusqlite::{Connection, Row};
 
 use crate::mail::{
     Address, Client, Envelope, Message, MessageId, Protocol, Recipient, ReversePath, Submission, Timestamp,
 };
-
-/// The generation of a lease that is given together with the acceptance.
-pub const FIRST_GENERATION: i64 = 1;
 
 /// Columns that [`submission`] reads, in this order and first in a row.
 pub const SUBMISSION: &str = "message.account, message.received, message.reverse_path, message.smtputf8, \
@@ -33,7 +30,14 @@ pub fn submission(row: &Row<'_>) -> rusqlite::Result<Submission> {
 /// A message that has just been accepted, as a delivery gets it.
 pub fn fresh_message(id: MessageId, submission: Submission, size: u64, content: Option<Bytes>) -> Message {
     let owed = (0..).zip(submission.envelope.recipients.iter().cloned()).collect();
-    Message { id, submission, size, owed, attempts: 0, patience_ms: 0, content }
+    Message { id, submission, size, owed, attempts: 0, patience_ms: 0, uncertain: false, content }
+}
+
+/// The recipients of a message with their places, and whether they are still owed it.
+pub fn recipients(db: &Connection, id: MessageId) -> rusqlite::Result<Vec<(u32, Recipient, bool)>> {
+    db.prepare_cached("SELECT address, original, place, owed FROM recipient WHERE message = ?1 ORDER BY place")?
+        .query_map([id.number()], |row| Ok((row.get(2)?, recipient(row, 0)?, row.get(3)?)))?
+        .collect()
 }
 
 /// Reads a recipient from two neighbouring columns.

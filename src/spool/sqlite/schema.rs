@@ -2,20 +2,19 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, ffi};
+
+use super::sql::STATEMENTS_KEPT;
 
 /// Says to `file(1)` and to us that a database is ours: "SMTH".
 const APPLICATION_ID: i32 = 0x534d_5448;
 /// Counts up with every change of the tables; `STEPS` brings older ones up to it.
-const STEPS: &[&str] = &[include_str!("schema.sql"), BELIEVED_LIMIT];
-/// Recipients in 24 hours that Gmail is believed to allow, and since when that is believed; null: as configured.
-const BELIEVED_LIMIT: &str =
-    "ALTER TABLE account ADD COLUMN believed_limit INTEGER; ALTER TABLE account ADD COLUMN believed_since INTEGER;";
+const STEPS: &[&str] = &[include_str!("schema.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
 /// Before this, two connections could corrupt the database at the same instant (sqlite.org/changes.html, 3.51.3).
 const SQLITE_VERSION_MIN: i32 = 3_051_003;
 /// How long to wait for another process, such as a queue command, to finish its transaction.
@@ -114,6 +113,11 @@ pub fn database(folder: &Path) -> PathBuf {
     folder.join("spool.db")
 }
 
+/// Where its log is.
+fn log(folder: &Path) -> PathBuf {
+    folder.join("spool.db-wal")
+}
+
 /// Makes the folder, readable by nobody else: it holds mail.
 ///
 /// # Errors
@@ -136,6 +140,27 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
     }
 }
 
+/// As long as the log usually becomes before it is emptied: 2000 pages with their headers (sqlite.org/walformat.html).
+const LOG_BYTES: usize = 32 + 2000 * (24 + 4096);
+
+/// Makes the log as long as it will become, before there is one: a sync that also has to make a file longer takes half as
+/// long again. What is in it is no log to SQLite, which begins a new one there. Where it cannot be had, the log grows as
+/// it is written.
+pub fn make_log(folder: &Path) {
+    let (log, draft) = (log(folder), folder.join("spool.db-wal.new"));
+    if log.exists() {
+        return;
+    }
+    let options = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).clone();
+    let written = options.open(&draft).and_then(|mut file| {
+        file.write_all(&vec![0; LOG_BYTES])?;
+        file.sync_all()
+    });
+    // A link, unlike a renaming, never puts it in the place of a log that another process has begun meanwhile.
+    let _ = written.and_then(|()| fs::hard_link(&draft, &log));
+    let _ = fs::remove_file(draft);
+}
+
 /// Opens the database for writing and brings its tables up to date.
 ///
 /// # Errors
@@ -145,6 +170,7 @@ pub fn open_writer(folder: &Path, check: bool) -> Result<Connection, OpenError> 
         return Err(OpenError::OldLibrary(rusqlite::version()));
     }
     let path = database(folder);
+    refuse_lone_log(folder)?;
     let failed = |reason| explain(&path, reason);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(&path, flags).map_err(failed)?;
@@ -159,6 +185,24 @@ pub fn open_writer(folder: &Path, check: bool) -> Result<Connection, OpenError> 
     prepare(&db, version).map_err(failed)?;
     sync_folder(folder).map_err(|reason| OpenError::Folder { path: folder.to_owned(), reason })?;
     Ok(db)
+}
+
+/// A log beside a database that is empty may hold mail, and SQLite would remove it.
+fn refuse_lone_log(folder: &Path) -> Result<(), OpenError> {
+    /// How every log begins (sqlite.org/walformat.html), but for a bit that tells the order of bytes.
+    const BEGINNING: [u8; 3] = [0x37, 0x7f, 0x06];
+    let path = database(folder);
+    if path.metadata().is_ok_and(|database| database.len() > 0) {
+        return Ok(());
+    }
+    let mut beginning = [0; 3];
+    let log = File::open(log(folder)).and_then(|mut log| log.read_exact(&mut beginning));
+    if log.is_err() || beginning != BEGINNING {
+        return Ok(());
+    }
+    let reason =
+        "it is empty, but its log spool.db-wal may hold mail; put the database back from where it is".to_owned();
+    Err(OpenError::Damaged { path, reason })
 }
 
 /// Opens the database for reading.
@@ -196,15 +240,18 @@ fn quick_check(db: &Connection, path: &Path) -> Result<(), OpenError> {
 
 fn prepare(db: &Connection, version: usize) -> rusqlite::Result<()> {
     if version == 0 {
-        // These two must come before the first table. A page of 8 KiB holds a usual message whole.
-        db.execute_batch("PRAGMA page_size = 8192; PRAGMA auto_vacuum = INCREMENTAL")?;
+        // These two must come before the first table. Larger pages would be more writing for small mail.
+        db.execute_batch("PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL")?;
     }
     // FULL syncs the log at every commit; NORMAL would lose the last ones in a power cut.
-    db.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(()))?;
+    keep_log(db)?;
     db.execute_batch(
-        "PRAGMA synchronous = FULL; PRAGMA fullfsync = 1; PRAGMA checkpoint_fullfsync = 1;
+        "PRAGMA wal_autocheckpoint = 2000; PRAGMA synchronous = FULL; PRAGMA fullfsync = 1; PRAGMA checkpoint_fullfsync = 1;
          PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -4096; PRAGMA temp_store = MEMORY",
     )?;
+    db.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+    // A plan then does not depend on the values bound to it, and no statement is prepared again for other ones.
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     for (number, step) in STEPS.iter().enumerate().skip(version) {
         db.execute_batch(&format!(
             "BEGIN IMMEDIATE; {step} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {}; COMMIT",
@@ -212,6 +259,30 @@ fn prepare(db: &Connection, version: usize) -> rusqlite::Result<()> {
         ))?;
     }
     Ok(())
+}
+
+/// Switches to a log, once more from the beginning where a disk that failed has left the switch half done.
+fn keep_log(db: &Connection) -> rusqlite::Result<()> {
+    for modes in [&["WAL"][..], &["DELETE", "WAL"]] {
+        for mode in modes {
+            db.query_row(&format!("PRAGMA journal_mode = {mode}"), [], |_| Ok(()))?;
+        }
+        if is_logged(db)? {
+            return Ok(());
+        }
+    }
+    let words = "the database could not be told to keep a log".to_owned();
+    Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_IOERR_WRITE), Some(words)))
+}
+
+/// Whether the database says that it has a log (sqlite.org/fileformat.html, 1.3.3). Where a disk fails just then, SQLite calls
+/// the change of the mode a success, and goes on without.
+fn is_logged(db: &Connection) -> rusqlite::Result<bool> {
+    let mut versions = [0; 2];
+    let path = db.path().unwrap_or_default().to_owned();
+    let read = File::open(&path).and_then(|database| database.read_exact_at(&mut versions, 18));
+    read.map_err(|_| rusqlite::Error::InvalidPath(path.into()))?;
+    Ok(versions == [2, 2])
 }
 
 fn explain(path: &Path, reason: rusqlite::Error) -> OpenError {

@@ -1,5 +1,8 @@
 //! One thread owns the connection that writes. It takes all requests that wait, runs them in one transaction,
 //! commits once and then answers them all: a lone message has a sync to itself, under load many share one.
+//!
+//! Where nobody in a transaction needs it [synced](Until::Synced), its commit only reaches the system. The next synced
+//! commit puts it on the disk together with its own, since both are in one log and in this order.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -31,8 +34,18 @@ impl Failure {
     }
 }
 
+/// When a request is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// It survives the death of this process.
+    Written,
+    /// It survives a power cut.
+    Synced,
+}
+
 /// Something to be done inside a transaction and answered after its commit.
 trait Request: Send {
+    fn until(&self) -> Until;
     fn run(&mut self, db: &Connection) -> rusqlite::Result<()>;
     fn answer(self: Box<Self>, committed: Result<(), Failure>);
 }
@@ -40,6 +53,7 @@ trait Request: Send {
 struct Work<F, T> {
     todo: Option<F>,
     done: Option<T>,
+    until: Until,
     answer: oneshot::Sender<Result<T, Failure>>,
 }
 
@@ -48,6 +62,10 @@ where
     F: FnOnce(&Connection) -> rusqlite::Result<T> + Send,
     T: Send,
 {
+    fn until(&self) -> Until {
+        self.until
+    }
+
     fn run(&mut self, db: &Connection) -> rusqlite::Result<()> {
         if let Some(work) = self.todo.take() {
             self.done = Some(work(db)?);
@@ -84,26 +102,26 @@ impl Writer {
         Ok((Writer { requests }, thread))
     }
 
-    /// Does `work` in a transaction, together with whatever else waits. Returns after the commit is synced.
+    /// Does `work` in a transaction, together with whatever else waits. It is as safe as asked for when the answer is
+    /// there.
     ///
     /// # Errors
     /// Nothing of `work` is stored then.
-    pub async fn write<T, F>(&self, work: F) -> Result<T, Failure>
+    pub fn write<T, F>(&self, until: Until, work: F) -> impl Future<Output = Result<T, Failure>> + use<T, F>
     where
         T: Send + 'static,
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
-        let gone = || Failure::Failed("the spool is closed".to_owned());
         let (answer, answered) = oneshot::channel();
-        let request = Work { todo: Some(work), done: None, answer };
-        self.requests.send(Box::new(request)).map_err(|_| gone())?;
-        answered.await.unwrap_or_else(|_| Err(gone()))
+        // Under way from now on, whether or not somebody waits for the answer. Where the thread is gone, so is the answer.
+        let _ = self.requests.send(Box::new(Work { todo: Some(work), done: None, until, answer }));
+        async move { answered.await.unwrap_or_else(|_| Err(Failure::Failed("the spool is closed".to_owned()))) }
     }
 
     /// The same, for whoever cannot wait and needs no answer.
     pub fn write_behind(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static) {
         let (answer, _) = oneshot::channel();
-        let _ = self.requests.send(Box::new(Work { todo: Some(work), done: None, answer }));
+        let _ = self.requests.send(Box::new(Work { todo: Some(work), done: None, until: Until::Written, answer }));
     }
 }
 
@@ -139,7 +157,7 @@ fn refuse(batch: Vec<Box<dyn Request>>, failure: &Failure) {
 
 /// Runs the requests in one transaction and answers them. Returns the failure after which no more may be written.
 fn commit_batch(db: &Connection, batch: Vec<Box<dyn Request>>) -> Option<Failure> {
-    if let Err(error) = execute(db, "BEGIN IMMEDIATE") {
+    if let Err(error) = begin(db, &batch) {
         refuse(batch, &Failure::of(&error));
         return None;
     }
@@ -165,6 +183,13 @@ fn commit_batch(db: &Connection, batch: Vec<Box<dyn Request>>) -> Option<Failure
         }
         Err(error) => give_up(db, done, &error),
     }
+}
+
+fn begin(db: &Connection, batch: &[Box<dyn Request>]) -> rusqlite::Result<()> {
+    let synced = batch.iter().any(|request| request.until() == Until::Synced);
+    // NORMAL still syncs the log before anything of it goes into the database.
+    execute(db, if synced { "PRAGMA synchronous = FULL" } else { "PRAGMA synchronous = NORMAL" })?;
+    execute(db, "BEGIN IMMEDIATE")
 }
 
 /// Keeps what a failing request has already written from being committed with the others.
