@@ -11,8 +11,6 @@ from processes import Failure
 
 USER, PASSWORD = "me@gmail.com", "abcd efgh ijkl mnop"
 CONNECTIONS = 20
-# All clients have the same address here. Postfix does not limit those of its own networks.
-CLIENTS_MAX = 200
 
 
 class Smarthost:
@@ -29,7 +27,7 @@ class Smarthost:
                 f'hostname = "relay.example.net"\n[[listen]]\naddress = "127.0.0.1:{self.port}"\n'
                 f'[[account]]\nuser = "{USER}"\napp_password = "{PASSWORD}"\nhost = "localhost"\nport = {gmail.port}\n'
                 f'tls = "implicit"\nca_file = "{gmail.ca_file}"\nconnections = {CONNECTIONS}\ndaily_limit = 1000000\n'
-                f'[spool]\npath = "{folder}/spool"\n[limits]\nconnections_per_client = {CLIENTS_MAX}\n'
+                f'[spool]\npath = "{folder}/spool"\n'
             )
 
     def __enter__(self):
