@@ -15,8 +15,8 @@ use tokio::time::{Instant, sleep};
 use super::batch::{self, BatchError, ContentReader, Head};
 use super::{Failure, Global};
 use crate::clock::now;
-use crate::mail::MessageId;
 use crate::mail::stuffing::Stuffing;
+use crate::mail::{Envelope, MessageId, Submission};
 use crate::spool::sqlite::SqliteSpool;
 use crate::spool::{Content, Order, Queued, Restored, Spool, State, WHOLE_BYTES_MAX, Which};
 
@@ -30,8 +30,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 /// Writes messages out into files, and lets them go.
 pub async fn export(spool: &SqliteSpool, folder: &Path, which: &Which) -> Result<(), Failure> {
-    let cannot = |error| cannot(folder, &error);
-    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(cannot)?;
+    make(folder)?;
     // The relay begins none of them from now on.
     let held_by_us = spool.order(which, Order::Hold, now()).await?;
     let mut queue = list_at_rest(spool, which).await?;
@@ -52,6 +51,25 @@ pub async fn export(spool: &SqliteSpool, folder: &Path, which: &Which) -> Result
     written?;
     tell(exported.len(), &format!("written to {}, and out of the queue", folder.display()))?;
     if left.is_empty() { Ok(()) } else { Err(Failure::NotFound(left.join("\nsmarthost: "))) }
+}
+
+/// Writes copies of messages into files, as many as can be read.
+pub async fn copy(spool: &SqliteSpool, folder: &Path, which: &Which) -> Result<(), Failure> {
+    make(folder)?;
+    let (mut copied, mut left) = (0, Vec::new());
+    for queued in spool.list(which).await? {
+        match write_message(spool, folder, &queued, queued.state == State::Held).await {
+            Ok(()) => copied += 1,
+            Err(error) => left.push(format!("{}: {error}", queued.id)),
+        }
+    }
+    tell(copied, &format!("copied to {}, and still in the queue", folder.display()))?;
+    if left.is_empty() { Ok(()) } else { Err(Failure::Unavailable(left.join("\nsmarthost: "))) }
+}
+
+fn make(folder: &Path) -> Result<(), Failure> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(|error| cannot(folder, &error))
 }
 
 /// The queue, once what is being sent at this moment has come to its end; should that take long, as it is.
@@ -97,10 +115,10 @@ async fn write_out(
 
 /// One file, under its name only when all of it is on the disk.
 async fn write_message(spool: &SqliteSpool, folder: &Path, queued: &Queued, is_held: bool) -> Result<(), Failure> {
-    let record = spool.show(queued.id).await?;
-    let mut record = record.ok_or_else(|| Failure::NotFound(format!("{} is not in the spool", queued.id)))?;
-    record.submission.envelope.recipients.clone_from(&queued.to);
-    let restored = Restored { id: queued.id, submission: record.submission, attempts: queued.attempts, held: is_held };
+    let Queued { id, received, account, protocol, from, to, smtputf8, attempts, client, .. } = queued.clone();
+    let envelope = Envelope { reverse_path: from, recipients: to, smtputf8 };
+    let submission = Submission { envelope, client, protocol, account, received };
+    let restored = Restored { id, submission, attempts, held: is_held };
     let head = Head { restored, size: Some(queued.size) };
     let path = folder.join(format!("{}.{ENDING}", queued.id));
     let unfinished = path.with_extension("part");

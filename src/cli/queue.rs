@@ -49,6 +49,10 @@ pub enum Command {
     /// Move mail out of the queue into a folder, one file a message, which any mail server can read (batch SMTP).
     Export {
         folder: PathBuf,
+        /// Write copies, and leave the queue as it is: for what can still be read of a spool that is damaged. Whoever
+        /// imports them sends them too.
+        #[arg(long)]
+        copy: bool,
         /// Only these; otherwise all that wait.
         #[arg(value_name = "ID")]
         ids: Vec<MessageId>,
@@ -78,9 +82,14 @@ pub async fn run(global: &Global, command: &Command) -> Result<(), Failure> {
         Command::Hold(selection) => order(&*spool()?, selection, Order::Hold).await,
         Command::Release(selection) => order(&*spool()?, selection, Order::Release).await,
         Command::Delete(selection) => order(&*spool()?, selection, Order::Delete).await,
-        Command::Export { folder, ids } => {
+        Command::Export { folder, ids, copy } => {
             let which = if ids.is_empty() { Which::All } else { Which::Ids(ids.clone()) };
-            export::export(&*spool()?, folder, &which).await
+            let spool = spool()?;
+            if *copy {
+                export::copy(&spool, folder, &which).await
+            } else {
+                export::export(&spool, folder, &which).await
+            }
         }
         Command::Import { folder } => export::import(global, folder).await,
     }

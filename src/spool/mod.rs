@@ -29,7 +29,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use crate::mail::{Client, Message, MessageId, Outcome, Recipient, ReversePath, Submission, Timestamp};
+use crate::mail::{Client, Message, MessageId, Outcome, Protocol, Recipient, ReversePath, Submission, Timestamp};
 
 /// Content of this many bytes or less comes with the claim, in one piece, and is not asked for again.
 pub const WHOLE_BYTES_MAX: u64 = 64 * 1024;
@@ -223,9 +223,12 @@ pub struct Queued {
     pub received: Timestamp,
     pub size: u64,
     pub account: String,
+    pub protocol: Protocol,
     pub from: ReversePath,
     /// Those still owed.
     pub to: Vec<Recipient>,
+    /// The client asked for it.
+    pub smtputf8: bool,
     pub attempts: u32,
     /// `None` while it is being sent.
     pub next_try: Option<Timestamp>,

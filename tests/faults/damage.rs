@@ -47,8 +47,7 @@ fn refuses(relay: &Relay) {
     for _ in 0..2 {
         let said = relay.command(&["run"]);
         assert_eq!(said.status, 65, "{said:?}");
-        let path = database(relay).display().to_string();
-        for words in ["is damaged", "Nothing was changed", &format!("sqlite3 {path} .recover | sqlite3 salvaged.db")] {
+        for words in ["is damaged", "Nothing was changed", "`smarthost queue export --copy mail`"] {
             assert!(said.stderr.contains(words), "{said:?}");
         }
         assert!(!said.stderr.contains(r#""ready""#), "{said:?}");
@@ -88,6 +87,18 @@ fn a_spool_with_a_spoilt_page_is_refused_and_left_alone() {
         .unwrap();
     overwrite(&database(&relay), u64::from(page - 1) * 4096, &[0xff; 64]);
     refuses(&relay);
+
+    // What it says can be done can be done.
+    let folder = relay.folder().join("mail").display().to_string();
+    let said = relay.ask(&["queue", "export", "--copy", &folder]);
+    assert!(said.ends_with(&format!("copied to {folder}, and still in the queue\n")), "{said}");
+    gmail.script("");
+    let mut new = Relay::start_new(&gmail);
+    let said = new.ask(&["queue", "import", &folder]);
+    let count = u64::try_from(said.lines().count() - 1).unwrap();
+    assert!(count > 0, "{said}");
+    gmail.wait_for(count);
+    new.stop();
 }
 
 #[test]

@@ -34,8 +34,9 @@ pub enum OpenError {
     )]
     Newer { path: PathBuf, found: usize, known: usize },
     #[error(
-        "{path} is damaged: {reason}. Nothing was changed. Keep a copy of the folder; \
-         `sqlite3 {path} .recover | sqlite3 salvaged.db` saves what can be read"
+        "{path} is damaged: {reason}. Nothing was changed. Keep a copy of the folder; then `smarthost queue export --copy mail` \
+         saves what can be read of the mail that waits, and `smarthost queue import mail` takes it into a new spool. Where that \
+         says the same, .recover of a recent sqlite3 is left to try"
     )]
     Damaged { path: PathBuf, reason: String },
     #[error("{0} is a database of another program")]
