@@ -219,14 +219,16 @@ impl Global {
     /// The spool of the configuration, beside a relay that may be running. Nothing else of the configuration has to be
     /// in order.
     fn spool(&self) -> Result<SqliteSpool, Failure> {
-        let folder = config::load_spool_path(self.config.as_deref(), &Environment::of_this_process());
-        Ok(SqliteSpool::open_beside(&folder.map_err(Failure::Configuration)?)?)
+        Ok(SqliteSpool::open_beside(&self.spool_folder()?)?)
     }
 
     /// The same; made where there is none.
     fn spool_or_new(&self) -> Result<SqliteSpool, Failure> {
-        let folder = config::load_spool_path(self.config.as_deref(), &Environment::of_this_process());
-        Ok(SqliteSpool::open_or_make_beside(&folder.map_err(Failure::Configuration)?)?)
+        Ok(SqliteSpool::open_or_make_beside(&self.spool_folder()?)?)
+    }
+
+    fn spool_folder(&self) -> Result<PathBuf, Failure> {
+        config::load_spool_path(self.config.as_deref(), &Environment::of_this_process()).map_err(Failure::Configuration)
     }
 
     /// Starts the log as the options and the configuration say, and tells the warnings there.

@@ -354,7 +354,10 @@ fn enter(dispatch: &Dispatch, ledger: &mut Ledger, at: Timestamp) {
 }
 
 fn deferred(owed: &[(u32, Recipient)], words: &str) -> Vec<(u32, Outcome)> {
-    let outcome = Outcome::Deferred(Why::NoAnswer(words.to_owned()));
+    to_all(owed, &Outcome::Deferred(Why::NoAnswer(words.to_owned())))
+}
+
+fn to_all(owed: &[(u32, Recipient)], outcome: &Outcome) -> Vec<(u32, Outcome)> {
     owed.iter().map(|(place, _)| (*place, outcome.clone())).collect()
 }
 
@@ -362,7 +365,7 @@ fn deferred(owed: &[(u32, Recipient)], words: &str) -> Vec<(u32, Outcome)> {
 fn broken_off(message: &Message) -> Dispatch {
     let words = "the relay was stopped when the message had been sent, and before the answer was stored";
     let outcome = Outcome::Uncertain(Why::NoAnswer(words.to_owned()));
-    Dispatch { outcomes: message.owed.iter().map(|(place, _)| (*place, outcome.clone())).collect(), trouble: None }
+    Dispatch { outcomes: to_all(&message.owed, &outcome), trouble: None }
 }
 
 fn recipient_at(message: &Message, place: u32) -> Option<&Recipient> {

@@ -44,7 +44,7 @@ const AUTH_DEADLINE: Duration = Duration::from_mins(2);
 const ENVELOPE_DEADLINE: Duration = Duration::from_mins(15);
 const CONTENT_DEADLINE: Duration = Duration::from_mins(75);
 /// After this time no further transaction of the same message is begun. With the two above, and the dot, an attempt
-/// stays below the four hours of a lease.
+/// has its end.
 const BEGIN_DEADLINE: Duration = Duration::from_hours(2);
 const QUIT_DEADLINE: Duration = Duration::from_secs(2);
 /// For a reply that is already there, if there is one.

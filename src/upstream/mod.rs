@@ -69,7 +69,7 @@ pub struct Dispatch {
 /// One way to Gmail, used by one delivery at a time. It keeps its connection between messages.
 #[async_trait]
 pub trait Upstream: Send {
-    /// Tries to deliver one message, once. Every step has a deadline, and all of it takes less than a lease lasts.
+    /// Tries to deliver one message, once. Every step has a deadline, and so has all of it.
     async fn deliver(&mut self, consignment: &Consignment, content: &mut dyn Outgoing) -> Dispatch;
 
     /// How long the connection may still be kept without work; `None` where there is none.

@@ -120,8 +120,7 @@ impl Writer {
 
     /// The same, for whoever cannot wait and needs no answer.
     pub fn write_behind(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<()> + Send + 'static) {
-        let (answer, _) = oneshot::channel();
-        let _ = self.requests.send(Box::new(Work { todo: Some(work), done: None, until: Until::Written, answer }));
+        drop(self.write(Until::Written, work));
     }
 }
 
