@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use crate::clock::now;
 use crate::event::{self, Event};
 use crate::mail::{Client, Refusal, Submission};
-use crate::smtp::{Action, Input, Session, Settings};
+use crate::smtp::{Action, Input, Offer, Session, Settings};
 use crate::spool::{AcceptError, Accepted, Content, Spool, Upload};
 
 /// What is read at once: enough for commands and small mail, and more for whoever fills that.
@@ -48,16 +48,17 @@ pub async fn converse(
     stream: TcpStream,
     ip: IpAddr,
     settings: &Arc<Settings>,
+    offer: Offer,
     spool: &dyn Spool,
     mut stop: watch::Receiver<bool>,
 ) {
     let silence = Duration::from_secs(settings.policy.limits.idle_timeout_s);
-    let client = Client { helo: String::new(), ip: Some(ip) };
+    let client = Client { helo: String::new(), ip: Some(ip), login: None };
     // Replies must not wait for more of them; where this cannot be set they only come later.
     let _ = stream.set_nodelay(true);
     let mut connection = Connection { stream, client, spool, upload: None, failed: None, messages: 0 };
     event::log(&Event::Connected { client: &ip.to_string() });
-    let (mut session, greeting) = Session::new(Arc::clone(settings), Some(ip));
+    let (mut session, greeting) = Session::new(Arc::clone(settings), offer, Some(ip));
     let mut end = connection.carry_out(&mut session, greeting, silence).await;
     let mut buffer = Vec::with_capacity(READ_BYTES_MIN);
     while end.is_none() {
@@ -144,6 +145,7 @@ impl Connection<'_> {
         event::log(&Event::Accepted {
             id: accepted.id(),
             client: &self.client.to_string(),
+            login: self.client.login.as_deref(),
             from: &from,
             to: &to.join(","),
             size,
