@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use crate::clock::now;
 use crate::event::{self, Event};
 use crate::mail::{Client, Refusal, Submission};
-use crate::smtp::{Action, Input, Offer, Session, Settings};
+use crate::smtp::{Action, Input, Offer, Parting, Session, Settings};
 use crate::spool::{AcceptError, Accepted, Content, Spool, Upload};
 
 /// What is read at once: enough for commands and small mail, and more for whoever fills that.
@@ -27,8 +27,8 @@ const LAST_BYTES_MAX: usize = 1024 * 1024;
 
 /// Why a connection is over.
 enum End {
-    /// We closed it.
-    Closed,
+    /// We close it.
+    Closed(Parting),
     /// The client did, or the line broke.
     Gone,
 }
@@ -54,8 +54,6 @@ pub async fn converse(
 ) {
     let silence = Duration::from_secs(settings.policy.limits.idle_timeout_s);
     let client = Client { helo: String::new(), ip: Some(ip), login: None };
-    // Replies must not wait for more of them; where this cannot be set they only come later.
-    let _ = stream.set_nodelay(true);
     let mut connection = Connection { stream, client, spool, upload: None, failed: None, messages: 0 };
     event::log(&Event::Connected { client: &ip.to_string() });
     let (mut session, greeting) = Session::new(Arc::clone(settings), offer, Some(ip));
@@ -75,12 +73,12 @@ pub async fn converse(
             _ = stop.changed() => Input::Stop,
         };
         let actions = session.advance(now(), input);
-        if !actions.iter().any(|action| matches!(action, Action::Send(_))) {
+        if !actions.iter().any(|action| matches!(action, Action::Send(_) | Action::Store { .. })) {
             connection.acknowledge();
         }
         end = connection.carry_out(&mut session, actions, silence).await;
     }
-    if let Some(End::Closed) = end {
+    if let Some(End::Closed(Parting::Ours)) = end {
         last_words(&mut connection.stream).await;
     }
     event::log(&Event::Disconnected { client: &connection.client.to_string(), messages: connection.messages });
@@ -102,13 +100,13 @@ impl Connection<'_> {
                     actions.extend(session.advance(now(), Input::Stored(stored)));
                 }
                 Action::Log { refusal, command } => self.log_refusal(&refusal, &command),
-                Action::Close => return Some(End::Closed),
+                Action::Close(parting) => return Some(End::Closed(parting)),
             }
         }
         None
     }
 
-    /// Lets the kernel acknowledge at once what no reply will. Old programs write line by line without `TCP_NODELAY`: each
+    /// Lets the kernel acknowledge at once what no reply will soon. Old programs write line by line without `TCP_NODELAY`: each
     /// line would wait for the acknowledgement of the one before, which Linux holds back for 40 ms.
     fn acknowledge(&self) {
         // Where this cannot be had, the lines only come later.

@@ -201,5 +201,7 @@ fn note_panic(ended: Result<(), tokio::task::JoinError>) {
 /// A listening socket of ours.
 fn into_tokio(socket: socket2::Socket) -> io::Result<TcpListener> {
     socket.set_nonblocking(true)?;
+    // Connections take this over. Replies must not wait for more of them; where it cannot be set they only come later.
+    let _ = socket.set_tcp_nodelay(true);
     TcpListener::from_std(socket.into())
 }

@@ -138,7 +138,7 @@ pub fn make_folder(folder: &Path) -> Result<(), OpenError> {
 }
 
 /// Makes the names in a folder, and its own name, survive a power cut.
-fn sync_folder(folder: &Path) -> io::Result<()> {
+pub fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()?;
     match folder.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         Some(parent) => File::open(parent)?.sync_all(),
