@@ -14,7 +14,7 @@ use super::intake::Intake;
 use crate::clock::now;
 use crate::event::{self, Event};
 use crate::mail::{Client, Refusal};
-use crate::smtp::{Action, Input, Parting, Session, Settings};
+use crate::smtp::{Action, Input, Offer, Parting, Session, Settings};
 use crate::spool::Spool;
 
 /// What is read at once: enough for commands and small mail, and more for whoever fills that.
@@ -43,14 +43,15 @@ pub async fn converse(
     stream: TcpStream,
     ip: IpAddr,
     settings: &Arc<Settings>,
+    offer: Offer,
     spool: &dyn Spool,
     mut stop: watch::Receiver<bool>,
 ) {
     let silence = Duration::from_secs(settings.policy.limits.idle_timeout_s);
-    let client = Client { helo: String::new(), ip: Some(ip) };
+    let client = Client { helo: String::new(), ip: Some(ip), login: None };
     let mut connection = Connection { stream, intake: Intake::new(client, spool) };
     event::log(&Event::Connected { client: &ip.to_string() });
-    let (mut session, greeting) = Session::new(Arc::clone(settings), Some(ip));
+    let (mut session, greeting) = Session::new(Arc::clone(settings), offer, Some(ip));
     let mut end = connection.carry_out(&mut session, greeting, silence).await;
     let mut buffer = Vec::with_capacity(READ_BYTES_MIN);
     while end.is_none() {
