@@ -6,6 +6,8 @@
 
 mod bind;
 mod connection;
+mod intake;
+mod local;
 mod places;
 mod seats;
 
@@ -24,6 +26,7 @@ use crate::policy::Allow;
 use crate::smtp;
 use crate::spool::Spool;
 pub use bind::{BindError, Bound, bind, inherited};
+pub use local::Local;
 use places::{Places, Turn};
 pub use seats::{Seats, open_descriptors, raise_descriptor_limit};
 
