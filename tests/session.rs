@@ -28,6 +28,12 @@ impl Seen {
                 Action::Discard => self.pieces.clear(),
                 Action::Log { refusal, command } => self.log.push((refusal, command)),
                 Action::Close(_) => self.closed = true,
+                Action::Verify(credentials) => {
+                    assert_eq!(actions, [], "a session waits for the answer");
+                    let right = credentials.name == "a";
+                    let answer = right.then_some(()).ok_or(Refusal::LoginFailed(credentials.name));
+                    actions = session.advance(Timestamp::UNIX_EPOCH, Input::Verified(answer));
+                }
                 Action::Store { submission, rest } => {
                     let mut content = std::mem::take(&mut self.pieces);
                     content.extend_from_slice(&rest);

@@ -9,6 +9,8 @@
 //! | `# …` | why this dialogue matters, with its sources |
 //! | `given KEY VALUE` | a setting: a limit by its name, `default_domain`, `alias FROM TO`, `redirect_all`, `allow` |
 //! | `given spool full`, `given spool failed` | the store refuses everything |
+//! | `given auth any`, `given auth required` | what becomes of AUTH; the user `scanner` has the password `secret` |
+//! | `given lf_only` | the client may end its lines with LF alone |
 //! | `given stop while storing` | the relay is told to stop while the store is asked |
 //! | `C: TEXT` | the client says this line; `\r\n` is added |
 //! | `C! TEXT` | the client sends exactly these bytes |
@@ -19,7 +21,7 @@
 //! | `when silence`, `when stop` | the client says nothing for too long; the relay is to stop |
 //! | `when reconnected` | the client is gone, and comes back with a new connection |
 //! | `then stored N` | so many messages are in the store: every transcript says so |
-//! | `then N from A`, `to A, B`, `client C`, `by P`, `size N`, `content TEXT` | what the Nth of them is |
+//! | `then N from A`, `to A, B`, `client C`, `login L`, `by P`, `size N`, `content TEXT` | what the Nth of them is |
 //! | `then closed`, `then open` | whether the session has ended the connection |
 //! | `then logged TEXT`, `then not logged TEXT` | whether some entry of the log holds this |
 //!
@@ -33,9 +35,10 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+use secrecy::ExposeSecret;
 use smarthost::mail::{Address, Message, MessageId, Refusal, Submission, Timestamp};
 use smarthost::policy::{AliasKey, Limits, Pattern, Policy, Recipients};
-use smarthost::smtp::{Action, Input, Offer, Session, Settings};
+use smarthost::smtp::{Action, Auth, Credentials, Input, Offer, Session, Settings};
 use smarthost::spool::sqlite::SqliteSpool;
 use smarthost::spool::{AcceptError, Claim, Content, Lease, Spool, Upload};
 
@@ -84,9 +87,22 @@ enum Store {
 #[derive(Debug)]
 struct Transcript {
     policy: Policy,
+    offer: Offer,
     store: Store,
     turns: Vec<Turn>,
     checks: Vec<String>,
+}
+
+/// What a session was waiting for.
+enum Answer {
+    Stored(Result<smarthost::spool::Accepted, Refusal>),
+    Verified(Result<(), Refusal>),
+}
+
+/// The one user of these dialogues.
+fn verify(credentials: &Credentials) -> Result<(), Refusal> {
+    let is_right = credentials.name == "scanner" && credentials.password.expose_secret() == b"secret";
+    is_right.then_some(()).ok_or(Refusal::LoginFailed(credentials.name.clone()))
 }
 
 /// How the bytes of a client are cut.
@@ -151,7 +167,7 @@ fn now() -> Timestamp {
 
 fn connect(transcript: &Transcript) -> (Session, Vec<Action>) {
     let settings = Arc::new(Settings { policy: transcript.policy.clone() });
-    Session::new(settings, Offer::default(), Some("192.0.2.7".parse().unwrap()))
+    Session::new(settings, transcript.offer, Some("192.0.2.7".parse().unwrap()))
 }
 
 /// Carries out what a session wants, as the listener does.
@@ -199,15 +215,15 @@ impl Player<'_> {
             if self.store == Store::Slow {
                 assert_eq!(self.session.advance(now(), Input::Stop), [], "the answer of the store comes first");
             }
-            actions = self.session.advance(now(), Input::Stored(answer));
+            actions = match answer {
+                Answer::Stored(answer) => self.session.advance(now(), Input::Stored(answer)),
+                Answer::Verified(answer) => self.session.advance(now(), Input::Verified(answer)),
+            };
         }
     }
 
-    /// Returns the store's answer, once it was asked.
-    async fn carry_out_until_asked(
-        &mut self,
-        actions: Vec<Action>,
-    ) -> Option<Result<smarthost::spool::Accepted, Refusal>> {
+    /// Returns the answer, once something was asked.
+    async fn carry_out_until_asked(&mut self, actions: Vec<Action>) -> Option<Answer> {
         let mut answer = None;
         let mut sent = false;
         for action in actions {
@@ -218,7 +234,10 @@ impl Player<'_> {
                 Action::Send(replies) => self.hear(&replies),
                 Action::Append(piece) => self.append(piece).await,
                 Action::Discard => self.upload = None,
-                Action::Store { submission, rest } => answer = Some(self.accept(*submission, rest).await),
+                Action::Store { submission, rest } => {
+                    answer = Some(Answer::Stored(self.accept(*submission, rest).await));
+                }
+                Action::Verify(credentials) => answer = Some(Answer::Verified(verify(&credentials))),
                 Action::Log { refusal, command } => self.played.log.push(format!("{command}: {refusal}")),
                 Action::Close(_) => self.played.closed = true,
             }
@@ -335,8 +354,13 @@ impl Cut {
 
 impl Transcript {
     fn parse(name: &str, text: &str) -> Transcript {
-        let mut transcript =
-            Transcript { policy: policy(), store: Store::Works, turns: Vec::new(), checks: Vec::new() };
+        let mut transcript = Transcript {
+            policy: policy(),
+            offer: Offer::default(),
+            store: Store::Works,
+            turns: Vec::new(),
+            checks: Vec::new(),
+        };
         // What is replied before the client says anything.
         transcript.turns.push(Turn { step: Step::Client(Vec::new()), replies: Vec::new() });
         for (number, line) in text.lines().enumerate() {
@@ -398,6 +422,9 @@ impl Transcript {
             _ => match setting {
                 "spool full" => self.store = Store::Full,
                 "spool failed" => self.store = Store::Failed,
+                "auth any" => self.offer.auth = Auth::Any,
+                "auth required" => self.offer.auth = Auth::Required,
+                "lf_only" => self.offer.lf_only = true,
                 "stop while storing" => self.store = Store::Slow,
                 _ => panic!("{place}: no setting is called {setting:?}"),
             },
@@ -466,6 +493,7 @@ impl Stored {
             "recipients" => envelope.recipients.len().to_string(),
             "smtputf8" => envelope.smtputf8.to_string(),
             "client" => self.submission.client.to_string(),
+            "login" => self.submission.client.login.clone().unwrap_or_default(),
             "by" => self.submission.protocol.as_str().to_owned(),
             "size" => self.content.len().to_string(),
             "content" => return self.content == unescape(value),

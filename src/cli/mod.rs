@@ -9,6 +9,7 @@ mod demo;
 mod explain;
 mod export;
 mod generate;
+mod hash_password;
 mod history;
 mod queue;
 mod run;
@@ -90,6 +91,8 @@ enum Command {
     History(history::Options),
     /// Tell what a reply of Gmail means, what the relay does about it, and what you can do.
     Explain(explain::Options),
+    /// Print the hash of a password, for `[[user]]`. Asks for it, or reads it from standard input.
+    HashPassword,
     /// Play Gmail on ports of this machine, for tests of your own.
     #[command(hide = true)]
     Standin(standin::Options),
@@ -196,6 +199,7 @@ async fn perform(cli: Cli) -> Result<(), Failure> {
         Command::Queue(command) => queue::run(&global, &command).await,
         Command::History(options) => history::run(&global, &options).await,
         Command::Standin(options) => standin::run(&global, &options).await,
+        Command::HashPassword => hash_password::run(),
         Command::Explain(options) => explain::run(&options),
         Command::Completions(options) => generate::completions(&options),
         Command::Man => generate::man(),

@@ -37,6 +37,7 @@ pub const SECTIONS: [Section; 10] = [
             key_or("address", "SMARTHOST_LISTEN"),
             key("tls"),
             key("auth"),
+            key("lf_only"),
             key("proxy"),
             key_or("allow", "SMARTHOST_ALLOW"),
         ],

@@ -1,15 +1,17 @@
 //! Where to listen, and who may relay there: the settings that could make an open relay, so they may not.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use crate::listener::{Host, Settings};
+use crate::listener::{Host, Settings, Users};
 use crate::policy::Allow;
-use crate::smtp::Offer;
+use crate::smtp::{Auth, Offer};
 
 use super::document::{Document, Given, Raw, Table};
 use super::report::{Offset, Report};
+use super::user;
 use super::value::{self, Judged};
 
 const DEFAULT_ADDRESS: Raw<'static> = Raw::Environment("localhost:25");
@@ -17,11 +19,38 @@ const DEFAULT_ADDRESS: Raw<'static> = Raw::Environment("localhost:25");
 const LOOPBACK: [&str; 2] = ["127.0.0.0/8", "::1/128"];
 /// RFC 1918 and RFC 4193.
 const PRIVATE: [&str; 4] = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"];
+const EVERYWHERE: [&str; 2] = ["0.0.0.0/0", "::/0"];
 /// RFC 3927 and RFC 4291, section 2.5.6.
 const LINK_LOCAL: [&str; 2] = ["169.254.0.0/16", "fe80::/10"];
 
 /// Every listener. `SMARTHOST_LISTEN` replaces all that the file says, since it cannot say which one it means.
 pub fn read(document: &Document<'_>, report: &mut Report) -> Vec<Settings> {
+    let users = Arc::new(user::read(document, report));
+    let mut listeners = read_listeners(document, report);
+    for listener in listeners.iter_mut().filter(|listener| listener.offer.auth == Auth::Required) {
+        listener.users = Arc::clone(&users);
+    }
+    check_users(document, &listeners, &users, report);
+    listeners
+}
+
+/// Nobody could log in, or nobody has to.
+fn check_users(document: &Document<'_>, listeners: &[Settings], users: &Users, report: &mut Report) {
+    let is_required = listeners.iter().any(|listener| listener.offer.auth == Auth::Required);
+    let tables = document.tables("[[user]]");
+    match tables.first() {
+        None if is_required => {
+            let cure = "add [[user]] with name and password_hash, which `smarthost hash-password` makes";
+            report.mistake(None, format!("auth = \"required\", and there is nobody who could log in: {cure}"));
+        }
+        Some(first) if !is_required && !users.is_empty() => {
+            report.warning(first.at, "no listener has auth = \"required\", so nobody has to log in".to_owned());
+        }
+        _ => {}
+    }
+}
+
+fn read_listeners(document: &Document<'_>, report: &mut Report) -> Vec<Settings> {
     let absent = document.absent("[[listen]]");
     let tables = document.tables("[[listen]]");
     if let Some(given) = absent.given("address") {
@@ -45,22 +74,43 @@ fn from_table(table: Table<'_>, report: &mut Report) -> Option<Settings> {
 /// Puts a listener together. One that strangers could reach must say who may relay there.
 fn listener(table: Table<'_>, address: Option<&Given<'_>>, report: &mut Report) -> Option<Settings> {
     let allow = table.list_of_some("allow", network, report);
+    let auth = value::choice(&[("off", Auth::Off), ("any", Auth::Any), ("required", Auth::Required)]);
+    let auth = table.read("auth", auth, report).unwrap_or_default();
     let (raw, at) = address.map_or((DEFAULT_ADDRESS, table.at), |given| (given.raw, given.at));
     let (host, port) = match address {
         Some(given) => given.read(host_and_port, report)?,
         None => host_and_port(raw).ok()?,
     };
     let address = raw.text()?.to_owned();
-    if table.given("allow").is_none() && !host.is_loopback() {
-        report.mistake(at, open_to_strangers(&address, at));
-    }
-    let networks = allow.map_or_else(|| networks_of(&LOOPBACK), |entries| entries.concat());
-    Some(Settings { address, host, port, allow: Allow { networks }, offer: Offer::default() })
+    let networks = match allow {
+        Some(entries) => entries.concat(),
+        None if host.is_loopback() => networks_of(&LOOPBACK),
+        // Who may send is decided by the login.
+        None if auth == Auth::Required => networks_of(&EVERYWHERE),
+        None => {
+            if table.given("allow").is_none() {
+                report.mistake(at, open_to_strangers(&address, at));
+            }
+            Vec::new()
+        }
+    };
+    let lf_only = table.list("lf_only", network, report).unwrap_or_default().concat();
+    Some(Settings {
+        address,
+        host,
+        port,
+        allow: Allow { networks },
+        offer: Offer { auth, ..Offer::default() },
+        lf_only: Allow { networks: lf_only },
+        users: Arc::default(),
+    })
 }
 
 fn open_to_strangers(address: &str, at: Offset) -> String {
     let cure = match at {
-        Some(_) => "add allow = [\"192.168.1.0/24\"] with the networks of your devices, or allow = [\"private\"]",
+        Some(_) => {
+            "add allow = [\"192.168.1.0/24\"] with the networks of your devices, or allow = [\"private\"], or auth = \"required\""
+        }
         None => "set SMARTHOST_ALLOW=192.168.1.0/24 with the networks of your devices, or SMARTHOST_ALLOW=private",
     };
     format!(
@@ -71,7 +121,6 @@ fn open_to_strangers(address: &str, at: Offset) -> String {
 
 fn refuse_what_comes_later(table: Table<'_>, report: &mut Report) {
     let tls = value::choice(&[("off", true), ("starttls", false), ("implicit", false), ("auto", false)]);
-    let auth = value::choice(&[("off", true), ("any", false), ("required", false)]);
     let proxy = |raw: Raw<'_>| raw.truth().map(|on| !on).ok_or_else(|| "expected true or false".to_owned());
     let done = |ready: Judged<bool>, only| match ready {
         Ok(true) => Ok(()),
@@ -79,7 +128,6 @@ fn refuse_what_comes_later(table: Table<'_>, report: &mut Report) {
         Err(expected) => Err(expected),
     };
     table.read("tls", |raw| done(tls(raw), "\"off\""), report);
-    table.read("auth", |raw| done(auth(raw), "\"off\""), report);
     table.read("proxy", |raw| done(proxy(raw), "false"), report);
 }
 

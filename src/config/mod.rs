@@ -15,6 +15,7 @@ pub mod keys;
 mod listen;
 mod report;
 pub mod settings;
+mod user;
 mod value;
 
 use std::collections::BTreeMap;
@@ -131,7 +132,7 @@ fn warn_of_misspelt_variables(environment: &Environment, report: &mut Report) {
 }
 
 fn assemble(document: &Document<'_>, report: &mut Report) -> Option<Config> {
-    for table in ["[tls]", "[[user]]"].iter().flat_map(|header| document.tables(header)) {
+    for table in document.tables("[tls]") {
         report.mistake(table.at, format!("{} is not supported yet", table.header()));
     }
     let hostname = hostname(document, report);

@@ -173,6 +173,8 @@ mod tests {
             port: 0,
             allow: Allow { networks: Vec::new() },
             offer: crate::smtp::Offer::default(),
+            lf_only: Allow { networks: Vec::new() },
+            users: std::sync::Arc::default(),
         };
         let bound = bind(&settings).unwrap();
         assert!(bound.iter().all(|one| one.address.port() == bound[0].address.port() && one.address.port() != 0));

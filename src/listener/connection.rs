@@ -11,11 +11,12 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::intake::Intake;
+use super::logins::{Logins, Users};
+use super::{Service, Terms};
 use crate::clock::now;
 use crate::event::{self, Event};
 use crate::mail::{Client, Refusal};
-use crate::smtp::{Action, Input, Offer, Parting, Session, Settings};
-use crate::spool::Spool;
+use crate::smtp::{Action, Input, Parting, Session};
 
 /// What is read at once: enough for commands and small mail, and more for whoever fills that.
 const READ_BYTES_MIN: usize = 8 * 1024;
@@ -35,23 +36,25 @@ enum End {
 
 struct Connection<'a> {
     stream: TcpStream,
+    ip: IpAddr,
     intake: Intake<'a>,
+    logins: &'a Logins,
+    users: Arc<Users>,
 }
 
 /// Talks with a client until one of the two has enough, or `stop` says so.
-pub async fn converse(
-    stream: TcpStream,
-    ip: IpAddr,
-    settings: &Arc<Settings>,
-    offer: Offer,
-    spool: &dyn Spool,
-    mut stop: watch::Receiver<bool>,
-) {
-    let silence = Duration::from_secs(settings.policy.limits.idle_timeout_s);
+pub async fn converse(stream: TcpStream, ip: IpAddr, terms: Terms, service: &Service, mut stop: watch::Receiver<bool>) {
+    let silence = Duration::from_secs(terms.session.policy.limits.idle_timeout_s);
     let client = Client { helo: String::new(), ip: Some(ip), login: None };
-    let mut connection = Connection { stream, intake: Intake::new(client, spool) };
+    let mut connection = Connection {
+        stream,
+        ip,
+        intake: Intake::new(client, service.spool.as_ref()),
+        logins: &service.logins,
+        users: terms.users,
+    };
     event::log(&Event::Connected { client: &ip.to_string() });
-    let (mut session, greeting) = Session::new(Arc::clone(settings), offer, Some(ip));
+    let (mut session, greeting) = Session::new(terms.session, terms.offer, Some(ip));
     let mut end = connection.carry_out(&mut session, greeting, silence).await;
     let mut buffer = Vec::with_capacity(READ_BYTES_MIN);
     while end.is_none() {
@@ -94,6 +97,10 @@ impl Connection<'_> {
                 Action::Store { submission, rest } => {
                     let stored = self.intake.store(*submission, rest).await;
                     actions.extend(session.advance(now(), Input::Stored(stored)));
+                }
+                Action::Verify(credentials) => {
+                    let verified = self.logins.verify(self.ip, *credentials, &self.users).await;
+                    actions.extend(session.advance(now(), Input::Verified(verified)));
                 }
                 Action::Log { refusal, command } => self.intake.log_refusal(&refusal, &command),
                 Action::Close(parting) => return Some(End::Closed(parting)),

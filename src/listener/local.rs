@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::intake::Intake;
 use crate::clock::now;
-use crate::mail::Client;
+use crate::mail::{Client, Refusal};
 use crate::smtp::{Action, Input, Offer, Session, Settings};
 use crate::spool::Spool;
 
@@ -61,6 +61,11 @@ impl<'a> Local<'a> {
                 Action::Store { submission, rest } => {
                     let stored = self.intake.store(*submission, rest).await;
                     actions.extend(self.session.advance(now(), Input::Stored(stored)));
+                }
+                // Who has an account on this machine is not asked for another one.
+                Action::Verify(credentials) => {
+                    let refusal = Refusal::LoginFailed(credentials.name);
+                    actions.extend(self.session.advance(now(), Input::Verified(Err(refusal))));
                 }
                 Action::Log { refusal, command } => self.intake.log_refusal(&refusal, &command),
                 Action::Close(_) => self.closed = true,

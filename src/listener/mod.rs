@@ -8,6 +8,8 @@ mod bind;
 mod connection;
 mod intake;
 mod local;
+mod logins;
+mod password;
 mod places;
 mod seats;
 
@@ -27,6 +29,9 @@ use crate::smtp;
 use crate::spool::Spool;
 pub use bind::{BindError, Bound, bind, inherited};
 pub use local::Local;
+use logins::Logins;
+pub use logins::Users;
+pub use password::PasswordHash;
 use places::{Places, Turn};
 pub use seats::{Seats, open_descriptors, raise_descriptor_limit};
 
@@ -45,12 +50,25 @@ pub struct Settings {
     pub port: u16,
     pub allow: Allow,
     pub offer: smtp::Offer,
+    /// Those who may speak with lone line feeds in place of CR LF.
+    pub lf_only: Allow,
+    /// Those who may log in.
+    pub users: Arc<Users>,
+}
+
+/// What one client is met with: all of it out of the same settings, always.
+#[derive(Debug)]
+struct Terms {
+    admitted: bool,
+    offer: smtp::Offer,
+    users: Arc<Users>,
+    session: Arc<smtp::Settings>,
 }
 
 impl Settings {
-    /// Whether a client at `ip` may connect, and what it is offered: both are of the same settings, always.
-    fn meet(&self, ip: IpAddr) -> (bool, smtp::Offer) {
-        (self.allow.admits(ip), self.offer)
+    fn terms(&self, ip: IpAddr, session: Arc<smtp::Settings>) -> Terms {
+        let offer = smtp::Offer { lf_only: self.lf_only.admits(ip), ..self.offer };
+        Terms { admitted: self.allow.admits(ip), offer, users: Arc::clone(&self.users), session }
     }
 }
 
@@ -81,6 +99,7 @@ impl Host {
 pub struct Service {
     spool: Arc<dyn Spool>,
     places: Places,
+    logins: Logins,
     session: watch::Receiver<Arc<smtp::Settings>>,
     /// When it was last told that connections cannot be accepted.
     told: Mutex<Option<Instant>>,
@@ -97,7 +116,7 @@ impl Service {
     /// not.
     #[must_use]
     pub fn new(spool: Arc<dyn Spool>, session: watch::Receiver<Arc<smtp::Settings>>, seats: Seats) -> Service {
-        Service { spool, places: Places::new(seats), session, told: Mutex::default() }
+        Service { spool, places: Places::new(seats), logins: Logins::new(), session, told: Mutex::default() }
     }
 
     /// Serves one socket until `stop` says so; connections then end at the next safe moment. `settings` say who may
@@ -115,8 +134,8 @@ impl Service {
                 accepted = socket.accept() => match accepted {
                     Ok((stream, peer)) => {
                         let ip = peer.ip().to_canonical();
-                        let (admitted, offer) = settings.borrow().meet(ip);
-                        self.receive(stream, ip, admitted, offer, &stop, &mut connections);
+                        let terms = settings.borrow().terms(ip, Arc::clone(&self.session.borrow()));
+                        self.receive(stream, ip, terms, &stop, &mut connections);
                     }
                     Err(error) => self.after_accept_error(&error).await,
                 },
@@ -135,18 +154,16 @@ impl Service {
         self: &Arc<Self>,
         stream: TcpStream,
         ip: IpAddr,
-        admitted: bool,
-        offer: smtp::Offer,
+        terms: Terms,
         stop: &watch::Receiver<bool>,
         connections: &mut JoinSet<()>,
     ) {
-        let settings = Arc::clone(&self.session.borrow());
-        match self.places.turn(ip, admitted, &settings.policy.limits) {
-            Turn::Go(refusal) if admitted => connection::dismiss(&stream, ip, &refusal),
+        match self.places.turn(ip, terms.admitted, &terms.session.policy.limits) {
+            Turn::Go(refusal) if terms.admitted => connection::dismiss(&stream, ip, &refusal),
             // A stranger who comes in crowds costs nothing, not even a line in the log.
             Turn::Go(_) => {}
             turn => {
-                connections.spawn(Arc::clone(self).attend(stream, ip, turn, settings, offer, stop.clone()));
+                connections.spawn(Arc::clone(self).attend(stream, ip, turn, terms, stop.clone()));
             }
         }
     }
@@ -156,20 +173,19 @@ impl Service {
         stream: TcpStream,
         ip: IpAddr,
         turn: Turn,
-        settings: Arc<smtp::Settings>,
-        offer: smtp::Offer,
+        terms: Terms,
         stop: watch::Receiver<bool>,
     ) {
         let place = match turn {
             Turn::Speak(place) => Ok(place),
             Turn::Wait(seat, refusal) => {
-                self.places.wait(ip, &settings.policy.limits).await.ok_or((Some(seat), refusal))
+                self.places.wait(ip, &terms.session.policy.limits).await.ok_or((Some(seat), refusal))
             }
             Turn::Leave(seat, refusal) => Err((Some(seat), refusal)),
             Turn::Go(refusal) => Err((None, refusal)),
         };
         match place {
-            Ok(_place) => connection::converse(stream, ip, &settings, offer, self.spool.as_ref(), stop).await,
+            Ok(_place) => connection::converse(stream, ip, terms, &self, stop).await,
             Err((_seat, refusal)) => connection::turn_away(stream, ip, &refusal).await,
         }
     }

@@ -149,6 +149,27 @@ pub enum Refusal {
     TooManyHops(usize),
     #[error("header larger than {0} bytes")]
     HeaderTooLarge(usize),
+    #[error(
+        "did not log in, and this listener has auth = \"required\": let the device log in as one of [[user]], or set auth = \"off\" \
+         and list its address in `allow`"
+    )]
+    LoginRequired,
+    #[error("AUTH without TLS on a listener that has it: let the device use STARTTLS, or TLS on connect")]
+    LoginNeedsTls,
+    #[error("a mechanism of AUTH other than PLAIN and LOGIN")]
+    UnknownMechanism,
+    #[error("an answer in AUTH that is no base64, or no name and password")]
+    LoginUnreadable,
+    #[error("gave up logging in")]
+    LoginCancelled,
+    #[error("login as \"{0}\": no [[user]] has this name and this password")]
+    LoginFailed(String),
+    #[error("failed login number {0} of one connection")]
+    TooManyLogins(usize),
+    #[error("{0} failed logins from this address within {1} minutes")]
+    TooManyLoginsOfClient(u32, u64),
+    #[error("too many logins are being checked at the same time")]
+    TooManyLoginsAtOnce,
     #[error("the spool is full: {0}")]
     SpoolFull(String),
     #[error("the spool cannot take mail: {0}")]
@@ -195,6 +216,17 @@ impl Refusal {
             R::MessageTooLarge(limit) => (552, (5, 3, 4), format!("Message too large, the limit is {limit} bytes")),
             R::TooManyHops(_) => (554, (5, 4, 6), "Too many hops, this mail runs in a circle".into()),
             R::HeaderTooLarge(limit) => (552, (5, 3, 4), format!("Header too large, the limit is {limit} bytes")),
+            R::LoginRequired => (530, (5, 7, 0), "Log in first: this relay wants a name and a password".into()),
+            R::LoginNeedsTls => (538, (5, 7, 11), "Begin TLS first, then log in".into()),
+            R::UnknownMechanism => (504, (5, 5, 4), "Use AUTH PLAIN or AUTH LOGIN".into()),
+            R::LoginUnreadable => (501, (5, 5, 2), "This is not base64 of a name and a password".into()),
+            R::LoginCancelled => (501, (5, 7, 0), "Login cancelled".into()),
+            R::LoginFailed(_) => (535, (5, 7, 8), "Wrong name or password".into()),
+            R::TooManyLogins(_) => (421, (4, 7, 0), "Too many failed logins, closing the connection".into()),
+            R::TooManyLoginsOfClient(..) => {
+                (421, (4, 7, 0), "Too many failed logins from your address, try again later".into())
+            }
+            R::TooManyLoginsAtOnce => (454, (4, 7, 0), "Too many logins at once, try again".into()),
             R::SpoolFull(_) => (452, (4, 3, 1), "Not enough space on the relay, try again later".into()),
             R::SpoolFailed(_) => (451, (4, 3, 0), "The relay cannot store mail now, try again later".into()),
             R::TooManyErrors(_) => (421, (4, 7, 0), "Too many errors, closing the connection".into()),

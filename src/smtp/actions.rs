@@ -7,7 +7,7 @@ use std::mem;
 
 use bytes::Bytes;
 
-use super::{Action, Parting};
+use super::{Action, Credentials, Parting};
 use crate::mail::{Refusal, Submission};
 
 /// Collects what is to be done.
@@ -38,6 +38,11 @@ impl Actions {
     /// Asks for the message to be stored.
     pub fn store(&mut self, submission: Submission, rest: Bytes) {
         self.then(Action::Store { submission: Box::new(submission), rest });
+    }
+
+    /// Asks for a login to be checked.
+    pub fn verify(&mut self, credentials: Credentials) {
+        self.then(Action::Verify(Box::new(credentials)));
     }
 
     /// Tells the log. It does not separate replies: nobody can see which of the two came first.

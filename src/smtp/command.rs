@@ -4,6 +4,7 @@
 //! address there ends as one [`Path`] or as a refusal, never as a guess. Whatever is refused is a [`Refusal`].
 
 use super::line::LineEnd;
+use super::login;
 use crate::mail::address::AddressError;
 use crate::mail::{Address, Path, Refusal};
 
@@ -28,6 +29,7 @@ pub enum Command {
     Rcpt(Vec<Path>),
     /// How its line ended: a CR LF there may already be the first half of the end of data.
     Data(LineEnd),
+    Auth(login::Request),
     Rset,
     Noop,
     Vrfy,
@@ -62,7 +64,7 @@ pub fn parse(line: &[u8], end: LineEnd) -> Result<Command, Refusal> {
         b"VRFY" => Ok(Command::Vrfy),
         b"HELP" => Ok(Command::Help),
         b"QUIT" => Ok(Command::Quit),
-        b"AUTH" => Err(Refusal::NotOffered("AUTH")),
+        b"AUTH" => login::parse(argument).map(Command::Auth),
         b"STARTTLS" => Err(Refusal::NotOffered("STARTTLS")),
         b"BDAT" => Err(Refusal::NotOffered("BDAT")),
         b"EXPN" => Err(Refusal::NotOffered("EXPN")),

@@ -4,13 +4,14 @@
 //! The same bytes cause the same replies however they are cut (`tests/transcripts.rs` feeds every dialogue whole,
 //! by line and byte by byte).
 //!
-//! A session asks one question of the world, [`Action::Store`], and looks at no further byte until the answer
-//! came in as [`Input::Stored`]. Sender and recipient rules are pure and need no question.
+//! A session asks two questions of the world, [`Action::Store`] and [`Action::Verify`], and looks at no further byte until
+//! the answer came in as [`Input::Stored`] or [`Input::Verified`]. Sender and recipient rules are pure and need no question.
 
 mod actions;
 pub mod command;
 mod content;
 pub mod line;
+mod login;
 pub mod session;
 
 use bytes::Bytes;
@@ -18,6 +19,7 @@ use bytes::Bytes;
 use crate::mail::{Refusal, Submission};
 use crate::spool::Accepted;
 
+pub use login::Credentials;
 pub use session::{Session, Settings};
 
 /// A message of this many bytes or less stays in memory. What is larger is handed on in pieces: the first of this size,
@@ -30,6 +32,8 @@ pub const FURTHER_PIECE_BYTES: usize = 128 * 1024;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Offer {
     pub auth: Auth,
+    /// The client may end its lines with LF alone, and then its messages too (legacy-clients.md, section 6).
+    pub lf_only: bool,
 }
 
 /// What becomes of AUTH (RFC 4954).
@@ -51,6 +55,8 @@ pub enum Input<'a> {
     Bytes(&'a [u8]),
     /// The answer to [`Action::Store`].
     Stored(Result<Accepted, Refusal>),
+    /// The answer to [`Action::Verify`].
+    Verified(Result<(), Refusal>),
     /// The client was silent for as long as it may be.
     Silence,
     /// The relay is to stop: the session says so and ends.
@@ -69,6 +75,8 @@ pub enum Action {
     Discard,
     /// Store the message: `rest` is the whole content, or, after [`Action::Append`], what comes behind it.
     Store { submission: Box<Submission>, rest: Bytes },
+    /// Find out whether this is one of the users.
+    Verify(Box<Credentials>),
     /// Tell the log: this was refused. `command` is what the client said, fit to be printed and without secrets.
     Log { refusal: Refusal, command: String },
     /// Close the connection once everything before is written.

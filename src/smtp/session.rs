@@ -13,7 +13,8 @@ use std::sync::Arc;
 use super::actions::Actions;
 use super::command::{self, Command, Mail};
 use super::content::{Incoming, Progress};
-use super::line::{Line, Lines};
+use super::line::{Line, LineEnd, Lines};
+use super::login::{Credentials, Exchange, Manner, Request, Step};
 use super::{Action, Auth, Input, Offer, Parting};
 use crate::mail::{
     Address, Client, Enhanced, Envelope, Path, Protocol, Recipient, Refusal, ReversePath, Submission, Timestamp,
@@ -27,12 +28,16 @@ const TLS_START: &[u8] = b"\x16\x03";
 const PROXY_START: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
 
 const HELP: &str = "214 2.0.0 Commands: HELO EHLO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT";
+const LOGGED_IN: &str = "235 2.7.0 Logged in";
 const GO_AHEAD: &str = "354 Go ahead, end with a dot on a line of its own";
 
 /// What the log says where content was refused, and no command.
 const END_OF_DATA: &str = "(end of data)";
 /// What the log says instead of a line that may hold a password.
 const NOT_SHOWN: &str = "(not shown, it follows AUTH)";
+
+/// Failed logins in one connection before it is closed.
+const FAILED_LOGINS_MAX: usize = 3;
 
 /// Everything a session has to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +57,7 @@ pub struct Session {
     secrets_may_follow: bool,
     /// Errors against the protocol so far.
     errors: usize,
+    failed_logins: usize,
     lines: Lines,
     state: State,
 }
@@ -67,11 +73,22 @@ enum State {
     Mail(Transaction),
     /// DATA was accepted: content comes in.
     Data(Transaction, Incoming),
-    /// The store was asked. What the client said meanwhile is looked at when it has answered; or never, where the
+    /// A login is under way. Where nothing depends on it, it may come in the middle of a message.
+    Login(Exchange, Option<Transaction>),
+    /// Something was asked. What the client said meanwhile is looked at when the answer is there; or never, where the
     /// relay is to stop.
-    Waiting { unread: Vec<u8>, stopping: bool },
+    Waiting { asked: Asked, unread: Vec<u8>, stopping: bool },
     /// Nothing will be heard any more.
     Closed,
+}
+
+/// What is waited for.
+#[derive(Debug)]
+enum Asked {
+    /// Whether the message is stored.
+    Store,
+    /// Whether this is one of the users.
+    Login(String),
 }
 
 /// One message, before its content.
@@ -100,7 +117,17 @@ impl Session {
         let client = Client { helo: String::new(), ip: client_ip, login: None };
         let state = State::Opening(Vec::new());
         let protocol = Protocol::Smtp;
-        let session = Session { settings, offer, client, protocol, secrets_may_follow: false, errors: 0, lines, state };
+        let session = Session {
+            settings,
+            offer,
+            client,
+            protocol,
+            secrets_may_follow: false,
+            errors: 0,
+            failed_logins: 0,
+            lines,
+            state,
+        };
         (session, out.into_list())
     }
 
@@ -110,18 +137,19 @@ impl Session {
         match (input, &mut self.state) {
             (_, State::Closed) => {}
             (Input::Bytes(bytes), _) => self.read(now, bytes, &mut out),
-            (Input::Stored(answer), State::Waiting { unread, stopping }) => {
+            (Input::Stored(answer), State::Waiting { asked: Asked::Store, unread, stopping }) => {
                 let (unread, stopping) = (mem::take(unread), *stopping);
                 self.answer(answer, &mut out);
-                if stopping {
-                    self.leave(Refusal::Stopping, &mut out);
-                } else {
-                    self.read(now, &unread, &mut out);
-                }
+                self.go_on(now, &unread, stopping, &mut out);
+            }
+            (Input::Verified(answer), State::Waiting { asked: Asked::Login(name), unread, stopping }) => {
+                let (name, unread, stopping) = (mem::take(name), mem::take(unread), *stopping);
+                self.answer_login(name, answer, &mut out);
+                self.go_on(now, &unread, stopping, &mut out);
             }
             (Input::Stop, State::Waiting { stopping, .. }) => *stopping = true,
-            // While the store is asked, it is us who are silent.
-            (Input::Silence, State::Waiting { .. }) | (Input::Stored(_), _) => {}
+            // While something is asked, it is us who are silent.
+            (Input::Silence, State::Waiting { .. }) | (Input::Stored(_) | Input::Verified(_), _) => {}
             (Input::Silence, _) => {
                 self.leave(Refusal::Silent(self.settings.policy.limits.idle_timeout_s), &mut out);
             }
@@ -135,11 +163,20 @@ impl Session {
         mem::replace(&mut self.state, state)
     }
 
+    /// Looks at what came in while something was asked.
+    fn go_on(&mut self, now: Timestamp, unread: &[u8], stopping: bool, out: &mut Actions) {
+        if stopping {
+            self.leave(Refusal::Stopping, out);
+        } else {
+            self.read(now, unread, out);
+        }
+    }
+
     fn read(&mut self, now: Timestamp, mut bytes: &[u8], out: &mut Actions) {
         while !bytes.is_empty() {
             match &mut self.state {
                 State::Opening(_) => self.open(now, &mut bytes, out),
-                State::Ready | State::Mail(_) => {
+                State::Ready | State::Mail(_) | State::Login(..) => {
                     if let Some(line) = self.lines.next(&mut bytes) {
                         self.hear(&line, out);
                     }
@@ -180,15 +217,25 @@ impl Session {
     }
 
     fn hear(&mut self, line: &Line<'_>, out: &mut Actions) {
+        if let State::Login(..) = self.state {
+            return self.hear_login(line, out);
+        }
         let (text, parsed) = match line {
             // Some scripts send a line end too many; an answer would be taken for that to their next command.
             Line::Whole(text, _) if text.is_empty() => return,
-            Line::Whole(text, end) => (text, command::parse(text, *end)),
+            Line::Whole(text, end) => (text, self.parse(text, *end)),
             Line::TooLong(start) => (start, Err(Refusal::LineTooLong(self.settings.policy.limits.command_bytes))),
             Line::Endless => return self.close(out),
         };
         let is_secret = mem::take(&mut self.secrets_may_follow) && parsed.is_err();
-        match parsed.and_then(|command| self.obey(command)) {
+        let answer = match parsed {
+            Ok(Command::Auth(request)) => match self.begin_login(request, out) {
+                Ok(()) => return,
+                Err(refusal) => Err(refusal),
+            },
+            parsed => parsed.and_then(|command| self.obey(command)),
+        };
+        match answer {
             Ok(said) => {
                 out.say(&said);
                 if matches!(self.state, State::Closed) {
@@ -204,6 +251,13 @@ impl Session {
                 self.refuse(refusal, shown, out);
             }
         }
+    }
+
+    fn parse(&self, text: &[u8], end: LineEnd) -> Result<Command, Refusal> {
+        if self.offer.auth == Auth::Off && command::is_verb(text, "AUTH") {
+            return Err(Refusal::NotOffered("AUTH"));
+        }
+        command::parse(text, end)
     }
 
     /// Carries a command out, or leaves everything as it is.
@@ -234,6 +288,7 @@ impl Session {
                 Ok(transaction) => (State::Mail(transaction), Ok("250 2.1.0 Sender accepted".into())),
                 Err(refusal) => (state, Err(refusal)),
             },
+            (state, Command::Auth(_)) => (state, Err(Refusal::NotOffered("AUTH"))),
             (State::Mail(mut transaction), Command::Rcpt(paths)) => {
                 let answer = self.add_recipients(&mut transaction, paths);
                 (State::Mail(transaction), answer)
@@ -245,6 +300,85 @@ impl Session {
             },
             (state, Command::Data(_)) => (state, Err(Refusal::OutOfOrder("DATA", "Name the sender first, with MAIL"))),
         }
+    }
+
+    /// Begins a login. Where it is checked there is one at most, and none within a message, since no message begins
+    /// before it (RFC 4954 §4).
+    fn begin_login(&mut self, request: Request, out: &mut Actions) -> Result<(), Refusal> {
+        if self.offer.auth == Auth::Required && self.client.login.is_some() {
+            return Err(Refusal::OutOfOrder("AUTH", "You are logged in already"));
+        }
+        let transaction =
+            if let State::Mail(transaction) = self.enter(State::Ready) { Some(transaction) } else { None };
+        let (exchange, step) = request.begin(self.manner());
+        self.follow_login(exchange, step, transaction, out);
+        Ok(())
+    }
+
+    fn hear_login(&mut self, line: &Line<'_>, out: &mut Actions) {
+        let State::Login(mut exchange, transaction) = self.enter(State::Ready) else { return };
+        let refusal = match line {
+            Line::Whole(answer, _) if answer.trim_ascii() == b"*" => Refusal::LoginCancelled,
+            Line::Whole(answer, _) => {
+                let step = exchange.hear(answer, self.manner());
+                return self.follow_login(exchange, step, transaction, out);
+            }
+            Line::TooLong(_) => Refusal::LineTooLong(self.settings.policy.limits.command_bytes),
+            Line::Endless => return self.close(out),
+        };
+        self.end_login(refusal, transaction, out);
+    }
+
+    fn follow_login(&mut self, exchange: Exchange, step: Step, transaction: Option<Transaction>, out: &mut Actions) {
+        match step {
+            Step::Ask(prompt) => {
+                self.enter(State::Login(exchange, transaction));
+                out.say(prompt);
+            }
+            Step::Unreadable => self.end_login(Refusal::LoginUnreadable, transaction, out),
+            Step::Done(credentials) if self.offer.auth == Auth::Required => {
+                let asked = Asked::Login(credentials.name.clone());
+                self.enter(State::Waiting { asked, unread: Vec::new(), stopping: false });
+                out.verify(credentials);
+            }
+            Step::Done(Credentials { name, .. }) => {
+                self.client.login = Some(name).filter(|name| !name.is_empty());
+                self.resume(transaction);
+                out.say(LOGGED_IN);
+            }
+        }
+    }
+
+    /// A login that came to nothing. What the client says next may still be meant for it.
+    fn end_login(&mut self, refusal: Refusal, transaction: Option<Transaction>, out: &mut Actions) {
+        self.resume(transaction);
+        self.secrets_may_follow = true;
+        self.refuse(refusal, "AUTH".into(), out);
+    }
+
+    fn resume(&mut self, transaction: Option<Transaction>) {
+        self.enter(transaction.map_or(State::Ready, State::Mail));
+    }
+
+    fn answer_login(&mut self, name: String, answer: Result<(), Refusal>, out: &mut Actions) {
+        self.enter(State::Ready);
+        match answer {
+            Ok(()) => {
+                self.client.login = Some(name);
+                out.say(LOGGED_IN);
+            }
+            Err(refusal) => {
+                self.failed_logins += 1;
+                let is_last = self.failed_logins >= FAILED_LOGINS_MAX;
+                let refusal = if is_last { Refusal::TooManyLogins(self.failed_logins) } else { refusal };
+                self.end_login(refusal, None, out);
+            }
+        }
+    }
+
+    /// Where a login is not checked, nothing depends on what was said.
+    fn manner(&self) -> Manner {
+        if self.offer.auth == Auth::Required { Manner::Strict } else { Manner::Liberal }
     }
 
     fn greet(&mut self, name: String, protocol: Protocol) -> Said {
@@ -264,6 +398,9 @@ impl Session {
     }
 
     fn begin(&self, mail: Mail) -> Result<Transaction, Refusal> {
+        if self.offer.auth == Auth::Required && self.client.login.is_none() {
+            return Err(Refusal::LoginRequired);
+        }
         let Policy { limits, .. } = &self.settings.policy;
         if mail.size.is_some_and(|size| size > limits.message_bytes) {
             return Err(Refusal::MessageTooLarge(limits.message_bytes));
@@ -298,7 +435,7 @@ impl Session {
         let State::Data(transaction, incoming) = self.enter(State::Ready) else { return };
         match incoming.finish() {
             Ok(rest) => {
-                self.enter(State::Waiting { unread: Vec::new(), stopping: false });
+                self.enter(State::Waiting { asked: Asked::Store, unread: Vec::new(), stopping: false });
                 out.store(self.submission(transaction, now), rest);
             }
             Err(refusal) => self.refuse(refusal, END_OF_DATA.into(), out),
