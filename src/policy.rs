@@ -2,6 +2,8 @@
 //!
 //! Pure: answers come from the settings and the arguments alone, so a session asks them without waiting.
 
+pub mod pace;
+
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -41,6 +43,13 @@ pub struct Limits {
     pub hops: usize,
     /// Silence before a connection is closed, in seconds. RFC 5321 §4.5.3.2.7 asks for at least 300.
     pub idle_timeout_s: u64,
+    /// The same while nearly all places are taken.
+    pub idle_when_full_s: u64,
+    /// Bytes a second that a client has to say while nearly all places are taken, where it is waited for.
+    pub rate_when_full_bytes_s: u64,
+    /// Of one client. `None`: as many as it likes, which is what those who send reports for hundreds of machines need.
+    pub messages_per_minute: Option<u32>,
+    pub bytes_per_minute: Option<u64>,
 }
 
 impl Default for Limits {
@@ -56,6 +65,10 @@ impl Default for Limits {
             errors: 20,
             hops: 50,
             idle_timeout_s: 300,
+            idle_when_full_s: 10,
+            rate_when_full_bytes_s: 500,
+            messages_per_minute: None,
+            bytes_per_minute: None,
         }
     }
 }

@@ -31,6 +31,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 const PURE: &[&str] = &[
     "src/mail",
     "src/policy.rs",
+    "src/policy",
+    "src/listener/crowd.rs",
     "src/smtp",
     "src/delivery/repair",
     "src/delivery/schedule.rs",

@@ -74,7 +74,21 @@ pub const SECTIONS: [Section; 10] = [
     Section { header: "[retry]", keys: &[key("first"), key("longest"), key("give_up_after"), key("on_uncertain")] },
     Section {
         header: "[limits]",
-        keys: &[key("message_size"), key("recipients"), key("connections"), key("connections_per_client")],
+        keys: &[
+            key("message_size"),
+            key("recipients"),
+            key("connections"),
+            key("connections_per_client"),
+            key("messages_per_minute"),
+            key("size_per_minute"),
+            key("header_size"),
+            key("command_size"),
+            key("errors"),
+            key("hops"),
+            key("silence"),
+            key("silence_when_full"),
+            key("rate_when_full"),
+        ],
     },
     Section { header: "[log]", keys: &[key_or("format", "SMARTHOST_LOG"), key_or("level", "SMARTHOST_LOG_LEVEL")] },
 ];

@@ -209,6 +209,12 @@ fn limits(document: &Document<'_>, report: &mut Report) -> Limits {
     }
     let recipients = value::count("a number of recipients", 1..=100_000);
     let connections = value::count("a number of connections", 1..=100_000);
+    let count = |key, what, range, usual, report: &mut Report| {
+        table.read(key, value::count(what, range), report).unwrap_or(usual)
+    };
+    let seconds = |key, usual, report: &mut Report| {
+        table.read(key, value::duration, report).map_or(usual, |duration| duration.as_secs())
+    };
     Limits {
         message_bytes,
         recipients: table.read("recipients", recipients, report).unwrap_or(usual.recipients),
@@ -216,7 +222,21 @@ fn limits(document: &Document<'_>, report: &mut Report) -> Limits {
         connections_per_client: table
             .read("connections_per_client", &connections, report)
             .unwrap_or(usual.connections_per_client),
-        ..usual
+        messages_per_minute: table.read(
+            "messages_per_minute",
+            value::number("a number of messages", 1..=1_000_000),
+            report,
+        ),
+        bytes_per_minute: table.read("size_per_minute", value::size, report),
+        header_bytes: count("header_size", "a number of bytes", 1024..=16 * 1024 * 1024, usual.header_bytes, report),
+        command_bytes: count("command_size", "a number of bytes", 512..=16 * 1024, usual.command_bytes, report),
+        errors: count("errors", "a number of errors", 1..=1000, usual.errors, report),
+        hops: count("hops", "a number of hops", 1..=100, usual.hops, report),
+        idle_timeout_s: seconds("silence", usual.idle_timeout_s, report),
+        idle_when_full_s: seconds("silence_when_full", usual.idle_when_full_s, report),
+        rate_when_full_bytes_s: table
+            .read("rate_when_full", value::size, report)
+            .unwrap_or(usual.rate_when_full_bytes_s),
     }
 }
 

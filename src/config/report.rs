@@ -91,6 +91,11 @@ const ALIKE: f64 = 0.75;
 /// The known name that was most likely meant.
 pub fn nearest<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let found = found.to_lowercase();
+    let known: Vec<&str> = known.into_iter().collect();
+    // One slip is the surest sign; long names with the same words are all alike.
+    if let Some(meant) = known.iter().find(|name| strsim::osa_distance(&found, name) == 1) {
+        return Some(meant);
+    }
     let scored = known.into_iter().map(|name| (strsim::jaro(&found, name), name));
     scored.filter(|(score, _)| *score >= ALIKE).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, name)| name)
 }

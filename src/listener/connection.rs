@@ -2,21 +2,26 @@
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
+use super::crowd::Crowd;
 use super::intake::Intake;
-use super::logins::{Logins, Users};
+use super::logins::Users;
 use super::{Service, Terms};
 use crate::clock::now;
 use crate::event::{self, Event};
-use crate::mail::{Client, Refusal};
-use crate::smtp::{Action, Input, Parting, Session};
+use crate::mail::{Client, Refusal, Submission};
+use crate::policy::Limits;
+use crate::smtp::{Action, Input, Parting, Session, Settings};
+use crate::spool::Accepted;
 
 /// What is read at once: enough for commands and small mail, and more for whoever fills that.
 const READ_BYTES_MIN: usize = 8 * 1024;
@@ -38,24 +43,34 @@ struct Connection<'a> {
     stream: TcpStream,
     ip: IpAddr,
     intake: Intake<'a>,
-    logins: &'a Logins,
+    service: &'a Service,
     users: Arc<Users>,
+    settings: Arc<Settings>,
+    crowd: Crowd,
+}
+
+/// Why a client is waited for no longer.
+enum Late {
+    Silent,
+    /// Others wait, too.
+    Crowded,
 }
 
 /// Talks with a client until one of the two has enough, or `stop` says so.
 pub async fn converse(stream: TcpStream, ip: IpAddr, terms: Terms, service: &Service, mut stop: watch::Receiver<bool>) {
-    let silence = Duration::from_secs(terms.session.policy.limits.idle_timeout_s);
     let client = Client { helo: String::new(), ip: Some(ip), login: None };
     let mut connection = Connection {
         stream,
         ip,
         intake: Intake::new(client, service.spool.as_ref()),
-        logins: &service.logins,
+        service,
         users: terms.users,
+        settings: Arc::clone(&terms.session),
+        crowd: Crowd::default(),
     };
     event::log(&Event::Connected { client: &ip.to_string() });
     let (mut session, greeting) = Session::new(terms.session, terms.offer, Some(ip));
-    let mut end = connection.carry_out(&mut session, greeting, silence).await;
+    let mut end = connection.carry_out(&mut session, greeting).await;
     let mut buffer = Vec::with_capacity(READ_BYTES_MIN);
     while end.is_none() {
         if buffer.len() == buffer.capacity() {
@@ -63,10 +78,11 @@ pub async fn converse(stream: TcpStream, ip: IpAddr, terms: Terms, service: &Ser
         }
         buffer.clear();
         let input = tokio::select! {
-            read = timeout(silence, connection.stream.read_buf(&mut buffer)) => match read {
-                Ok(Ok(count)) if count > 0 => Input::Bytes(&buffer),
-                Ok(_) => break,
-                Err(_) => Input::Silence,
+            read = connection.read(&mut buffer) => match read {
+                Ok(0) => break,
+                Ok(_) => Input::Bytes(&buffer),
+                Err(Late::Silent) => Input::Silence,
+                Err(Late::Crowded) => Input::Slow,
             },
             _ = stop.changed() => Input::Stop,
         };
@@ -74,7 +90,7 @@ pub async fn converse(stream: TcpStream, ip: IpAddr, terms: Terms, service: &Ser
         if !actions.iter().any(|action| matches!(action, Action::Send(_) | Action::Store { .. })) {
             connection.acknowledge();
         }
-        end = connection.carry_out(&mut session, actions, silence).await;
+        end = connection.carry_out(&mut session, actions).await;
     }
     if let Some(End::Closed(Parting::Ours)) = end {
         last_words(&mut connection.stream).await;
@@ -84,22 +100,50 @@ pub async fn converse(stream: TcpStream, ip: IpAddr, terms: Terms, service: &Ser
 }
 
 impl Connection<'_> {
-    async fn carry_out(&mut self, session: &mut Session, actions: Vec<Action>, patience: Duration) -> Option<End> {
+    /// Reads what there is; nothing, where the client is gone.
+    async fn read(&mut self, buffer: &mut Vec<u8>) -> Result<usize, Late> {
+        let limits = &self.settings.policy.limits;
+        let began = self.service.places.is_crowded().then(Instant::now);
+        let count = wait(self.stream.read_buf(buffer), limits, self.service).await?.unwrap_or(0);
+        match began {
+            Some(began) if count > 0 && self.crowd.is_too_slow(count, began.elapsed(), limits) => Err(Late::Crowded),
+            Some(_) => Ok(count),
+            None => {
+                self.crowd.forget();
+                Ok(count)
+            }
+        }
+    }
+
+    async fn store(&mut self, submission: Submission, rest: Bytes) -> Result<Accepted, Refusal> {
+        let limits = &self.settings.policy.limits;
+        if let Err(refusal) = self.service.ensure_pace(self.ip, self.intake.size_with(&rest), limits) {
+            self.intake.forget();
+            return Err(refusal);
+        }
+        self.crowd.forget();
+        self.intake.store(submission, rest).await
+    }
+
+    async fn carry_out(&mut self, session: &mut Session, actions: Vec<Action>) -> Option<End> {
         let mut actions = VecDeque::from(actions);
         while let Some(action) = actions.pop_front() {
             match action {
-                Action::Send(replies) => match timeout(patience, self.stream.write_all(&replies)).await {
-                    Ok(Ok(())) => {}
-                    _ => return Some(End::Gone),
-                },
+                Action::Send(replies) => {
+                    let limits = &self.settings.policy.limits;
+                    match wait(self.stream.write_all(&replies), limits, self.service).await {
+                        Ok(Ok(())) => {}
+                        _ => return Some(End::Gone),
+                    }
+                }
                 Action::Append(piece) => self.intake.append(piece).await,
                 Action::Discard => self.intake.forget(),
                 Action::Store { submission, rest } => {
-                    let stored = self.intake.store(*submission, rest).await;
+                    let stored = self.store(*submission, rest).await;
                     actions.extend(session.advance(now(), Input::Stored(stored)));
                 }
                 Action::Verify(credentials) => {
-                    let verified = self.logins.verify(self.ip, *credentials, &self.users).await;
+                    let verified = self.service.logins.verify(self.ip, *credentials, &self.users).await;
                     actions.extend(session.advance(now(), Input::Verified(verified)));
                 }
                 Action::Log { refusal, command } => self.intake.log_refusal(&refusal, &command),
@@ -115,6 +159,27 @@ impl Connection<'_> {
         // Where this cannot be had, the lines only come later.
         #[cfg(target_os = "linux")]
         let _ = socket2::SockRef::from(&self.stream).set_tcp_quickack(true);
+    }
+}
+
+/// Waits for a client that is to say or to read something: for as long as the RFC gives it, or until others need its place.
+async fn wait<T>(what: impl Future<Output = T>, limits: &Limits, service: &Service) -> Result<T, Late> {
+    let silence = Duration::from_secs(limits.idle_timeout_s);
+    let step = silence.min(Duration::from_secs(limits.idle_when_full_s));
+    let mut what = pin!(what);
+    let mut waited = Duration::ZERO;
+    loop {
+        let this_time = step.min(silence.saturating_sub(waited));
+        if let Ok(done) = timeout(this_time, &mut what).await {
+            return Ok(done);
+        }
+        waited += this_time;
+        if waited >= silence {
+            return Err(Late::Silent);
+        }
+        if service.places.is_crowded() {
+            return Err(Late::Crowded);
+        }
     }
 }
 

@@ -39,6 +39,11 @@ impl<'a> Intake<'a> {
         self.failed = None;
     }
 
+    /// How large the message is with this behind what came in.
+    pub fn size_with(&self, rest: &Bytes) -> u64 {
+        self.upload.as_ref().map_or(0, Upload::size) + rest.len() as u64
+    }
+
     /// The one place where mail is accepted.
     pub async fn store(&mut self, submission: Submission, rest: Bytes) -> Result<Accepted, Refusal> {
         self.client = submission.client.clone();

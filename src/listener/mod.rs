@@ -6,6 +6,7 @@
 
 mod bind;
 mod connection;
+mod crowd;
 mod intake;
 mod local;
 mod logins;
@@ -24,7 +25,9 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use crate::event::{self, Event};
-use crate::policy::Allow;
+use crate::mail::Refusal;
+use crate::policy::pace::Pace;
+use crate::policy::{Allow, Limits};
 use crate::smtp;
 use crate::spool::Spool;
 pub use bind::{BindError, Bound, bind, inherited};
@@ -100,6 +103,8 @@ pub struct Service {
     spool: Arc<dyn Spool>,
     places: Places,
     logins: Logins,
+    pace: Mutex<Pace>,
+    started: Instant,
     session: watch::Receiver<Arc<smtp::Settings>>,
     /// When it was last told that connections cannot be accepted.
     told: Mutex<Option<Instant>>,
@@ -116,7 +121,15 @@ impl Service {
     /// not.
     #[must_use]
     pub fn new(spool: Arc<dyn Spool>, session: watch::Receiver<Arc<smtp::Settings>>, seats: Seats) -> Service {
-        Service { spool, places: Places::new(seats), logins: Logins::new(), session, told: Mutex::default() }
+        Service {
+            spool,
+            places: Places::new(seats),
+            logins: Logins::new(),
+            pace: Mutex::default(),
+            started: Instant::now(),
+            session,
+            told: Mutex::default(),
+        }
     }
 
     /// Serves one socket until `stop` says so; connections then end at the next safe moment. `settings` say who may
@@ -188,6 +201,15 @@ impl Service {
             Ok(_place) => connection::converse(stream, ip, terms, &self, stop).await,
             Err((_seat, refusal)) => connection::turn_away(stream, ip, &refusal).await,
         }
+    }
+
+    /// Whether a client may hand in so much more within this minute. Costs nothing where nothing is limited.
+    fn ensure_pace(&self, ip: IpAddr, bytes: u64, limits: &Limits) -> Result<(), Refusal> {
+        if limits.messages_per_minute.is_none() && limits.bytes_per_minute.is_none() {
+            return Ok(());
+        }
+        let now_us = u64::try_from(self.started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner).take(ip, bytes, limits, now_us)
     }
 
     /// A client that is gone before it is accepted is its own affair; everything else gets better only with time.

@@ -85,6 +85,11 @@ impl Places {
         }
     }
 
+    /// Whether nearly all places are taken, so that those who have one should use it: four of five.
+    pub fn is_crowded(&self) -> bool {
+        self.all.available_permits() < self.limit.div_ceil(5)
+    }
+
     fn take(&self, ip: IpAddr, limits: &Limits) -> Result<Place, Refusal> {
         let of_client = self.of_client(ip, limits).try_acquire_owned();
         let of_client = of_client.map_err(|_| Refusal::TooManyConnectionsOfClient(limits.connections_per_client))?;

@@ -119,7 +119,7 @@ pub enum Refusal {
     ForeignProtocol(&'static str),
     #[error("unknown command \"{0}\"")]
     UnknownCommand(String),
-    #[error("command line longer than {0} bytes")]
+    #[error("command line longer than {0} bytes (`limits.command_size`)")]
     LineTooLong(usize),
     #[error("a command that is not UTF-8 or holds a control character")]
     UnprintableCommand,
@@ -145,9 +145,9 @@ pub enum Refusal {
     NoRecipient,
     #[error("message larger than {0} bytes (`limits.message_size`)")]
     MessageTooLarge(u64),
-    #[error("more than {0} Received fields: the mail runs in a circle")]
+    #[error("more than {0} Received fields (`limits.hops`): the mail runs in a circle")]
     TooManyHops(usize),
-    #[error("header larger than {0} bytes")]
+    #[error("header larger than {0} bytes (`limits.header_size`)")]
     HeaderTooLarge(usize),
     #[error(
         "did not log in, and this listener has auth = \"required\": let the device log in as one of [[user]], or set auth = \"off\" \
@@ -174,10 +174,18 @@ pub enum Refusal {
     SpoolFull(String),
     #[error("the spool cannot take mail: {0}")]
     SpoolFailed(String),
-    #[error("{0} errors in one connection")]
+    #[error("more than {0} errors in one connection (`limits.errors`)")]
     TooManyErrors(usize),
-    #[error("silent for {0} seconds")]
+    #[error("silent for {0} seconds (`limits.silence`)")]
     Silent(u64),
+    #[error(
+        "silent or too slow while nearly all places are taken (`limits.silence_when_full`, `limits.rate_when_full`)"
+    )]
+    TooSlow,
+    #[error("more than {0} messages from one client within a minute (`limits.messages_per_minute`)")]
+    TooManyMessages(u32),
+    #[error("more than {0} bytes from one client within a minute (`limits.size_per_minute`)")]
+    TooManyBytes(u64),
     #[error("the relay is stopping")]
     Stopping,
 }
@@ -231,6 +239,13 @@ impl Refusal {
             R::SpoolFailed(_) => (451, (4, 3, 0), "The relay cannot store mail now, try again later".into()),
             R::TooManyErrors(_) => (421, (4, 7, 0), "Too many errors, closing the connection".into()),
             R::Silent(_) => (421, (4, 4, 2), "Timeout, closing the connection".into()),
+            R::TooSlow => (421, (4, 4, 2), "Too slow while others wait, closing the connection".into()),
+            R::TooManyMessages(_) => {
+                (451, (4, 7, 1), "Too many messages from your address within a minute, try again later".into())
+            }
+            R::TooManyBytes(_) => {
+                (451, (4, 7, 1), "Too much mail from your address within a minute, try again later".into())
+            }
             R::Stopping => (421, (4, 3, 2), "The relay is stopping, try again later".into()),
         };
         Reply::new(code, Enhanced(enhanced.0, enhanced.1, enhanced.2), text)

@@ -19,6 +19,9 @@ const RCPT_USAGE: &str = "RCPT TO:<address>";
 /// First words of requests that browsers and health checks send (reliability-security.md, section 6).
 const HTTP_METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "CONNECT", "TRACE", "PATCH"];
 
+/// How a remote desktop begins (TPKT, RFC 1006 §6). Scanners of networks try it everywhere.
+const RDP_START: &[u8] = b"\x03\0";
+
 /// What a client wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
@@ -103,6 +106,9 @@ fn split_verb(line: &[u8]) -> (&[u8], &[u8]) {
 }
 
 fn refuse_unknown(line: &[u8]) -> Refusal {
+    if line.starts_with(RDP_START) {
+        return Refusal::ForeignProtocol("RDP");
+    }
     let Ok(text) = str::from_utf8(line) else {
         return Refusal::UnprintableCommand;
     };
@@ -112,6 +118,8 @@ fn refuse_unknown(line: &[u8]) -> Refusal {
         words.nth(1).is_some_and(|word| word.get(..5).is_some_and(|start| start.eq_ignore_ascii_case("HTTP/")));
     if is_request || HTTP_METHODS.iter().any(|method| verb.eq_ignore_ascii_case(method)) {
         Refusal::ForeignProtocol("HTTP")
+    } else if verb.starts_with("SSH-") {
+        Refusal::ForeignProtocol("SSH")
     } else if verb == "PROXY" {
         Refusal::ForeignProtocol("the PROXY protocol")
     } else if text.chars().any(is_control) {
@@ -471,6 +479,9 @@ mod tests {
             parse(b"PROXY TCP4 192.0.2.1 192.0.2.2 5 25", LineEnd::CrLf),
             Err(Refusal::ForeignProtocol("the PROXY protocol"))
         );
+        assert_eq!(parse(b"SSH-2.0-OpenSSH_9.9", LineEnd::CrLf), Err(Refusal::ForeignProtocol("SSH")));
+        let desktop = b"\x03\0\0\x2f\x2a\xe0\0\0\0\0\0Cookie: mstshash=user";
+        assert_eq!(parse(desktop, LineEnd::CrLf), Err(Refusal::ForeignProtocol("RDP")));
         assert_eq!(parse(b"Host: x", LineEnd::CrLf), Err(Refusal::UnknownCommand("Host:".into())));
     }
 }

@@ -59,6 +59,8 @@ pub enum Input<'a> {
     Verified(Result<(), Refusal>),
     /// The client was silent for as long as it may be.
     Silence,
+    /// The client is silent or slow, and others wait.
+    Slow,
     /// The relay is to stop: the session says so and ends.
     Stop,
 }

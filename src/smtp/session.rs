@@ -149,10 +149,11 @@ impl Session {
             }
             (Input::Stop, State::Waiting { stopping, .. }) => *stopping = true,
             // While something is asked, it is us who are silent.
-            (Input::Silence, State::Waiting { .. }) | (Input::Stored(_) | Input::Verified(_), _) => {}
+            (Input::Silence | Input::Slow, State::Waiting { .. }) | (Input::Stored(_) | Input::Verified(_), _) => {}
             (Input::Silence, _) => {
                 self.leave(Refusal::Silent(self.settings.policy.limits.idle_timeout_s), &mut out);
             }
+            (Input::Slow, _) => self.leave(Refusal::TooSlow, &mut out),
             (Input::Stop, _) => self.leave(Refusal::Stopping, &mut out),
         }
         out.into_list()

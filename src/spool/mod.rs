@@ -89,6 +89,14 @@ pub struct Upload {
     abandon: Option<Abandoning>,
 }
 
+impl Upload {
+    /// How much was added so far, in bytes.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.bytes
+    }
+}
+
 impl std::fmt::Debug for Upload {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Upload {{ {}, {} bytes }}", self.id, self.bytes)
