@@ -1,7 +1,9 @@
 //! An old device: one command, one reply, no TLS, no login.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
+
+use socket2::{Domain, Socket, Type};
 
 use super::DEADLINE;
 
@@ -22,10 +24,24 @@ impl Device {
 
     /// Connects; what is said first is left to be heard.
     pub fn connect_without_listening(port: u16) -> Device {
-        let stream = TcpStream::connect(("127.0.0.1", port)).expect("the relay listens");
+        Device::of(TcpStream::connect(("127.0.0.1", port)).expect("the relay listens"))
+    }
+
+    fn of(stream: TcpStream) -> Device {
         stream.set_read_timeout(Some(DEADLINE)).expect("a timeout can be set");
         stream.set_write_timeout(Some(DEADLINE)).expect("a timeout can be set");
         Device { stream: BufReader::new(stream) }
+    }
+
+    /// The same from another address of this machine.
+    pub fn connect_from(address: [u8; 4], port: u16) -> Device {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("there are sockets");
+        socket.bind(&SocketAddr::from((address, 0)).into()).expect("all of 127.0.0.0/8 is ours");
+        socket.connect(&SocketAddr::from(([127, 0, 0, 1], port)).into()).expect("the relay listens");
+        let mut device = Device::of(socket.into());
+        let greeting = device.hear();
+        assert!(greeting.starts_with("220 "), "{greeting}");
+        device
     }
 
     /// One reply with all its lines; what there is of it, where the relay closes the connection.
@@ -49,6 +65,11 @@ impl Device {
 
     pub fn write(&mut self, bytes: &[u8]) {
         self.stream.get_mut().write_all(bytes).expect("the relay reads");
+    }
+
+    /// The same to a relay that may be gone.
+    pub fn try_write(&mut self, bytes: &[u8]) {
+        let _ = self.stream.get_mut().write_all(bytes);
     }
 
     /// Says a command, and returns the reply.
