@@ -5,11 +5,14 @@
 
 mod program;
 
+use std::fmt::Write as _;
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use program::{DEADLINE, Device, Gmail, Relay, device};
 
@@ -81,7 +84,7 @@ fn pipeline(port: u16, before: &str, line: &str, times: usize) -> Vec<(String, u
 fn nested(depth: usize) -> String {
     let mut message = String::from("Subject: deep\r\nMIME-Version: 1.0\r\n");
     for level in 0..depth {
-        message += &format!("Content-Type: multipart/mixed; boundary=b{level}\r\n\r\n--b{level}\r\n");
+        let _ = write!(message, "Content-Type: multipart/mixed; boundary=b{level}\r\n\r\n--b{level}\r\n");
     }
     message + "\r\nx\r\n"
 }
@@ -213,7 +216,9 @@ fn a_byte_now_and_then_on_every_place() {
     for _ in 0..14 {
         thread::sleep(Duration::from_secs(1));
         single.write(b"x");
-        drips.iter_mut().for_each(|drip| drip.try_write(b"x"));
+        for drip in &mut drips {
+            drip.try_write(b"x");
+        }
     }
     assert_eq!(waiting.hear(), "421 4.3.2 Too many connections, try again later");
     let cut = crowded.log().wait_for("rejected", PLACES / 5);
