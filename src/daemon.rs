@@ -19,7 +19,6 @@ use crate::config::{Config, Keep};
 use crate::delivery::{self, Delivery};
 use crate::event::{self, Event};
 use crate::listener::{self, BindError, Bound, Seats, Service};
-use crate::policy::Allow;
 use crate::smtp;
 use crate::spool::sqlite::{OpenError, SqliteSpool};
 use crate::spool::{Noted, Order, Spool, SpoolError, Which};
@@ -64,7 +63,7 @@ pub struct Daemon {
     stop: watch::Sender<bool>,
     session: watch::Sender<Arc<smtp::Settings>>,
     keep: watch::Sender<Keep>,
-    allow: HashMap<String, watch::Sender<Allow>>,
+    doors: HashMap<String, watch::Sender<listener::Settings>>,
     listeners: JoinSet<()>,
     delivery: Deliveries,
     housekeeping: JoinHandle<()>,
@@ -114,7 +113,7 @@ impl Daemon {
             stop,
             session,
             keep,
-            allow: HashMap::new(),
+            doors: HashMap::new(),
             listeners: JoinSet::new(),
         };
         for bound in bound {
@@ -126,9 +125,9 @@ impl Daemon {
     }
 
     fn listen(&mut self, service: &Arc<Service>, bound: Bound) {
-        let allow = self.allow.entry(bound.settings.address.clone());
-        let allow = allow.or_insert_with(|| watch::channel(bound.settings.allow.clone()).0);
-        self.listeners.spawn(Arc::clone(service).serve(bound, allow.subscribe(), self.stop.subscribe()));
+        let door = self.doors.entry(bound.settings.address.clone());
+        let door = door.or_insert_with(|| watch::channel(bound.settings.clone()).0);
+        self.listeners.spawn(Arc::clone(service).serve(bound, door.subscribe(), self.stop.subscribe()));
     }
 
     /// Goes on under another configuration. What cannot change while running is said, and stays as it was.
@@ -138,8 +137,8 @@ impl Daemon {
         self.session.send_replace(Arc::new(session_settings(&config)));
         self.keep.send_replace(config.keep);
         for settings in &config.listeners {
-            if let Some(allow) = self.allow.get(&settings.address) {
-                allow.send_replace(settings.allow.clone());
+            if let Some(door) = self.doors.get(&settings.address) {
+                door.send_replace(settings.clone());
             }
         }
         self.delivery.replace(&self.spool, &self.config, &config, trust).await;

@@ -32,6 +32,8 @@ pub enum Event<'a> {
     Accepted {
         id: MessageId,
         client: &'a str,
+        /// What the client called itself with AUTH.
+        login: Option<&'a str>,
         from: &'a str,
         to: &'a str,
         size: u64,
@@ -111,7 +113,9 @@ pub fn log(event: &Event<'_>) {
         E::Reloaded { changes } => info!(event = "reloaded", changes, "configuration read again: {changes}"),
         E::Connected { client } => debug!(event = "connected", client),
         E::Disconnected { client, messages } => debug!(event = "disconnected", client, messages),
-        E::Accepted { id, client, from, to, size } => info!(event = "accepted", %id, client, from, to, size),
+        E::Accepted { id, client, login, from, to, size } => {
+            info!(event = "accepted", %id, client, login, from, to, size);
+        }
         E::Rejected { client, reply, command, reason } => {
             info!(event = "rejected", client, reply, command, reason);
         }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use smarthost::mail::{Refusal, Submission, Timestamp};
 use smarthost::policy::{Limits, Pattern, Policy, Recipients};
-use smarthost::smtp::{Action, Input, Session, Settings};
+use smarthost::smtp::{Action, Input, Offer, Session, Settings};
 
 /// Everything that a client and the store see of a session; the store refuses what it is given.
 #[derive(Debug, Default, PartialEq)]
@@ -61,7 +61,7 @@ fn settings() -> Arc<Settings> {
 }
 
 fn play<'a>(settings: &Arc<Settings>, pieces: impl IntoIterator<Item = &'a [u8]>) -> Seen {
-    let (mut session, greeting) = Session::new(Arc::clone(settings), None);
+    let (mut session, greeting) = Session::new(Arc::clone(settings), Offer::default(), None);
     let mut seen = Seen::default();
     seen.carry_out(&mut session, greeting);
     for piece in pieces {

@@ -19,7 +19,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("standin", &["mail"]),
     ("listener", &["clock", "event", "mail", "policy", "smtp", "spool"]),
     ("delivery", &["event", "mail", "policy", "spool", "upstream"]),
-    ("config", &["delivery", "listener", "log", "mail", "policy", "upstream"]),
+    ("config", &["delivery", "listener", "log", "mail", "policy", "smtp", "upstream"]),
     ("daemon", &["clock", "config", "delivery", "event", "listener", "mail", "policy", "smtp", "spool", "upstream"]),
     (
         "cli",

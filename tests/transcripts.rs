@@ -35,7 +35,7 @@ use std::sync::Arc;
 
 use smarthost::mail::{Address, Message, MessageId, Refusal, Submission, Timestamp};
 use smarthost::policy::{AliasKey, Limits, Pattern, Policy, Recipients};
-use smarthost::smtp::{Action, Input, Session, Settings};
+use smarthost::smtp::{Action, Input, Offer, Session, Settings};
 use smarthost::spool::sqlite::SqliteSpool;
 use smarthost::spool::{AcceptError, Claim, Content, Lease, Spool, Upload};
 
@@ -151,7 +151,7 @@ fn now() -> Timestamp {
 
 fn connect(transcript: &Transcript) -> (Session, Vec<Action>) {
     let settings = Arc::new(Settings { policy: transcript.policy.clone() });
-    Session::new(settings, Some("192.0.2.7".parse().unwrap()))
+    Session::new(settings, Offer::default(), Some("192.0.2.7".parse().unwrap()))
 }
 
 /// Carries out what a session wants, as the listener does.

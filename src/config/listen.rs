@@ -6,6 +6,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::listener::{Host, Settings};
 use crate::policy::Allow;
+use crate::smtp::Offer;
 
 use super::document::{Document, Given, Raw, Table};
 use super::report::{Offset, Report};
@@ -54,7 +55,7 @@ fn listener(table: Table<'_>, address: Option<&Given<'_>>, report: &mut Report) 
         report.mistake(at, open_to_strangers(&address, at));
     }
     let networks = allow.map_or_else(|| networks_of(&LOOPBACK), |entries| entries.concat());
-    Some(Settings { address, host, port, allow: Allow { networks } })
+    Some(Settings { address, host, port, allow: Allow { networks }, offer: Offer::default() })
 }
 
 fn open_to_strangers(address: &str, at: Offset) -> String {

@@ -167,7 +167,13 @@ mod tests {
     #[tokio::test]
     async fn localhost_is_both_families_on_one_port() {
         let host = Host::Name("localhost".to_owned());
-        let settings = Settings { address: "localhost:0".into(), host, port: 0, allow: Allow { networks: Vec::new() } };
+        let settings = Settings {
+            address: "localhost:0".into(),
+            host,
+            port: 0,
+            allow: Allow { networks: Vec::new() },
+            offer: crate::smtp::Offer::default(),
+        };
         let bound = bind(&settings).unwrap();
         assert!(bound.iter().all(|one| one.address.port() == bound[0].address.port() && one.address.port() != 0));
         let again = Settings { port: bound[0].address.port(), ..settings };

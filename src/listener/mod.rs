@@ -6,6 +6,8 @@
 
 mod bind;
 mod connection;
+mod intake;
+mod local;
 mod places;
 mod seats;
 
@@ -24,6 +26,7 @@ use crate::policy::Allow;
 use crate::smtp;
 use crate::spool::Spool;
 pub use bind::{BindError, Bound, bind, inherited};
+pub use local::Local;
 use places::{Places, Turn};
 pub use seats::{Seats, open_descriptors, raise_descriptor_limit};
 
@@ -41,6 +44,14 @@ pub struct Settings {
     /// Zero means any free port.
     pub port: u16,
     pub allow: Allow,
+    pub offer: smtp::Offer,
+}
+
+impl Settings {
+    /// Whether a client at `ip` may connect, and what it is offered: both are of the same settings, always.
+    fn meet(&self, ip: IpAddr) -> (bool, smtp::Offer) {
+        (self.allow.admits(ip), self.offer)
+    }
 }
 
 /// Where to listen. Names are resolved when the socket is bound: one name may stand for several addresses.
@@ -89,9 +100,14 @@ impl Service {
         Service { spool, places: Places::new(seats), session, told: Mutex::default() }
     }
 
-    /// Serves one socket until `stop` says so; connections then end at the next safe moment. `allow` says who may
-    /// connect from now on; it may change.
-    pub async fn serve(self: Arc<Self>, bound: Bound, allow: watch::Receiver<Allow>, mut stop: watch::Receiver<bool>) {
+    /// Serves one socket until `stop` says so; connections then end at the next safe moment. `settings` say who may
+    /// connect from now on, and what for; they may change, but for the address.
+    pub async fn serve(
+        self: Arc<Self>,
+        bound: Bound,
+        settings: watch::Receiver<Settings>,
+        mut stop: watch::Receiver<bool>,
+    ) {
         let Bound { socket, .. } = bound;
         let mut connections = JoinSet::new();
         while !*stop.borrow() {
@@ -99,8 +115,8 @@ impl Service {
                 accepted = socket.accept() => match accepted {
                     Ok((stream, peer)) => {
                         let ip = peer.ip().to_canonical();
-                        let admitted = allow.borrow().admits(ip);
-                        self.receive(stream, ip, admitted, &stop, &mut connections);
+                        let (admitted, offer) = settings.borrow().meet(ip);
+                        self.receive(stream, ip, admitted, offer, &stop, &mut connections);
                     }
                     Err(error) => self.after_accept_error(&error).await,
                 },
@@ -120,6 +136,7 @@ impl Service {
         stream: TcpStream,
         ip: IpAddr,
         admitted: bool,
+        offer: smtp::Offer,
         stop: &watch::Receiver<bool>,
         connections: &mut JoinSet<()>,
     ) {
@@ -129,7 +146,7 @@ impl Service {
             // A stranger who comes in crowds costs nothing, not even a line in the log.
             Turn::Go(_) => {}
             turn => {
-                connections.spawn(Arc::clone(self).attend(stream, ip, turn, settings, stop.clone()));
+                connections.spawn(Arc::clone(self).attend(stream, ip, turn, settings, offer, stop.clone()));
             }
         }
     }
@@ -140,6 +157,7 @@ impl Service {
         ip: IpAddr,
         turn: Turn,
         settings: Arc<smtp::Settings>,
+        offer: smtp::Offer,
         stop: watch::Receiver<bool>,
     ) {
         let place = match turn {
@@ -151,7 +169,7 @@ impl Service {
             Turn::Go(refusal) => Err((None, refusal)),
         };
         match place {
-            Ok(_place) => connection::converse(stream, ip, &settings, self.spool.as_ref(), stop).await,
+            Ok(_place) => connection::converse(stream, ip, &settings, offer, self.spool.as_ref(), stop).await,
             Err((_seat, refusal)) => connection::turn_away(stream, ip, &refusal).await,
         }
     }

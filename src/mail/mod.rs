@@ -28,13 +28,15 @@ pub struct Client {
     pub helo: String,
     /// The address of the other end; `None` for mail made on this machine without a socket, as reports are.
     pub ip: Option<IpAddr>,
+    /// The name it logged in with, made safe for a log line. Where logins are not checked this is a label and no more.
+    pub login: Option<String>,
 }
 
 impl Client {
     /// The relay itself, as the author of reports.
     #[must_use]
     pub fn ourselves() -> Client {
-        Client { helo: String::new(), ip: None }
+        Client { helo: String::new(), ip: None, login: None }
     }
 }
 

@@ -26,6 +26,24 @@ pub use session::{Session, Settings};
 pub const FIRST_PIECE_BYTES: usize = 64 * 1024;
 pub const FURTHER_PIECE_BYTES: usize = 128 * 1024;
 
+/// What one listener offers to those who connect to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Offer {
+    pub auth: Auth,
+}
+
+/// What becomes of AUTH (RFC 4954).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Auth {
+    /// It is not offered.
+    #[default]
+    Off,
+    /// Whatever is said is taken, and gives no right: for programs that refuse to work without a login.
+    Any,
+    /// Nothing is sent without a login that was checked.
+    Required,
+}
+
 /// What happened.
 #[derive(Debug)]
 pub enum Input<'a> {

@@ -14,7 +14,7 @@ use super::actions::Actions;
 use super::command::{self, Command, Mail};
 use super::content::{Incoming, Progress};
 use super::line::{Line, Lines};
-use super::{Action, Input, Parting};
+use super::{Action, Auth, Input, Offer, Parting};
 use crate::mail::{
     Address, Client, Enhanced, Envelope, Path, Protocol, Recipient, Refusal, ReversePath, Submission, Timestamp,
 };
@@ -44,6 +44,7 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct Session {
     settings: Arc<Settings>,
+    offer: Offer,
     client: Client,
     /// What the greeting of the client makes of the protocol: SMTP or ESMTP.
     protocol: Protocol,
@@ -92,14 +93,14 @@ impl Session {
     /// Begins the conversation with the client at `client_ip`. The greeting goes out at once and in one line: both
     /// matter to real devices (legacy-clients.md, section 1).
     #[must_use]
-    pub fn new(settings: Arc<Settings>, client_ip: Option<IpAddr>) -> (Session, Vec<Action>) {
+    pub fn new(settings: Arc<Settings>, offer: Offer, client_ip: Option<IpAddr>) -> (Session, Vec<Action>) {
         let mut out = Actions::default();
         out.say(&format!("220 {} ESMTP smarthost", settings.policy.hostname));
         let lines = Lines::new(settings.policy.limits.command_bytes);
-        let client = Client { helo: String::new(), ip: client_ip };
+        let client = Client { helo: String::new(), ip: client_ip, login: None };
         let state = State::Opening(Vec::new());
         let protocol = Protocol::Smtp;
-        let session = Session { settings, client, protocol, secrets_may_follow: false, errors: 0, lines, state };
+        let session = Session { settings, offer, client, protocol, secrets_may_follow: false, errors: 0, lines, state };
         (session, out.into_list())
     }
 
@@ -254,8 +255,9 @@ impl Session {
             Protocol::Smtp => format!("250 {hostname}").into(),
             _ => format!(
                 "250-{hostname}\r\n250-PIPELINING\r\n250-SIZE {}\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n\
-                 250 ENHANCEDSTATUSCODES",
-                limits.message_bytes
+                 {}250 ENHANCEDSTATUSCODES",
+                limits.message_bytes,
+                if self.offer.auth == Auth::Off { "" } else { "250-AUTH PLAIN LOGIN\r\n" }
             )
             .into(),
         }
