@@ -1,6 +1,7 @@
 //! The place where a client is run: its files, and what it is told.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -18,10 +19,19 @@ pub fn unpacked() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("target/clients")
 }
 
+/// The program, which is also `sendmail`.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_smarthost");
+
 impl Desk {
     pub fn new(relay: &Relay) -> Desk {
         let folder = relay.folder().join("desk");
         fs::create_dir(&folder).expect("the folder is ours");
+        symlink(PROGRAM, folder.join("sendmail")).expect("the folder is ours");
+        let spool = relay.spool();
+        let config = format!(
+            "[[account]]\nuser = \"me@gmail.com\"\napp_password = \"abcd efgh ijkl mnop\"\n[spool]\npath = {spool:?}\n"
+        );
+        relay.write("desk/relay.toml", &config);
         Desk { folder, port: relay.port() }
     }
 
@@ -59,10 +69,12 @@ impl Desk {
         vec![
             ("HOST", "127.0.0.1".to_owned()),
             ("PORT", self.port.to_string()),
-            ("HOME", folder),
+            ("HOME", folder.clone()),
             ("LC_ALL", "C.UTF-8".to_owned()),
             ("PYTHONDONTWRITEBYTECODE", "1".to_owned()),
             ("PATH", path),
+            ("SENDMAIL", format!("{folder}/sendmail")),
+            ("SMARTHOST_CONFIG", format!("{folder}/relay.toml")),
         ]
     }
 }

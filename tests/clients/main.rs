@@ -12,6 +12,7 @@ mod changes;
 mod compare;
 mod desk;
 mod mails;
+mod others;
 mod page;
 mod table;
 
@@ -26,7 +27,7 @@ const MAY_NOT_MOUNT: i32 = 99;
 
 /// Lets a client send all that it can, and sees that Gmail gets the same.
 fn prove(client: &Client) {
-    if client.is_left_out() {
+    if table::is_left_out(client.name, client.package) {
         return;
     }
     let gmail = Gmail::start();

@@ -5,8 +5,10 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
+use smarthost::config::{self, Environment};
+
 use super::mails::Kind;
-use super::table::{CLIENTS, Client, Connections};
+use super::table::{CLIENTS, Client, Connections, version};
 
 const BEGIN: &str = "<!-- written by tests/clients/page.rs -->\n";
 const END: &str = "<!-- until here -->\n";
@@ -19,7 +21,7 @@ fn table() -> String {
         "| client | version | text | UTF-8 | attachment | to, cc, bcc | twenty messages | remarks |\n".to_owned();
     table += "| --- | --- | --- | --- | --- | --- | --- | --- |\n";
     for client in CLIENTS {
-        let version = client.version().unwrap_or_default();
+        let version = version(client.package).unwrap_or_default();
         let _ = write!(table, "| {} | {} |", client.name, upstream_version(&version));
         for kind in Kind::ALL {
             let _ = write!(table, " {} |", result(client, kind));
@@ -32,8 +34,10 @@ fn table() -> String {
 fn result(client: &Client, kind: Kind) -> &'static str {
     match kind {
         _ if client.lacks.contains(&kind) => "–",
-        Kind::Many if client.many == Connections::One => "over one connection",
-        Kind::Many => "over one each",
+        Kind::Many => match client.many {
+            Connections::One => "one connection",
+            Connections::Each => "one each",
+        },
         _ => "arrives",
     }
 }
@@ -63,6 +67,29 @@ fn the_page_shows_the_table() {
         fs::write(&path, format!("{before}{BEGIN}\n{}\n{END}{after}", table())).expect("the page can be written");
     } else {
         assert_eq!(without_versions(shown.trim()), without_versions(table().trim()), "write the page again");
+    }
+}
+
+/// What the page tells to put into relay.toml can be put there.
+#[test]
+fn the_settings_on_the_page_are_taken() {
+    let page = include_str!("../../docs/clients.md");
+    let blocks: Vec<&str> = page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(blocks.len() > 1, "the page has settings");
+    for block in blocks {
+        let folder = tempfile::tempdir().expect("there is room for temporary files");
+        let file = folder.path().join("relay.toml");
+        fs::write(&file, block).expect("the folder is ours");
+        let account = [("GMAIL_USER", "me@gmail.com"), ("GMAIL_APP_PASSWORD", "abcd efgh ijkl mnop")];
+        let environment = Environment {
+            variables: account.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+            machine_name: "nas".to_owned(),
+            system_spool_usable: true,
+            usual_files: Vec::new(),
+        };
+        if let Err(mistakes) = config::load(Some(&file), &environment) {
+            panic!("{block}\n{mistakes:?}");
+        }
     }
 }
 

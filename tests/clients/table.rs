@@ -45,28 +45,26 @@ const CLIENT: Client = Client {
     note: "",
 };
 
-impl Client {
-    /// Its version, as Debian counts; `None` where it is not here.
-    pub fn version(&self) -> Option<String> {
-        if let Ok(version) = fs::read_to_string(desk::unpacked().join(self.package).join("version")) {
-            return Some(version.trim().to_owned());
-        }
-        let asked = Command::new("dpkg-query").args(["-W", "-f=${db:Status-Status} ${Version}", self.package]).output();
-        let answer = String::from_utf8_lossy(&asked.ok()?.stdout).into_owned();
-        answer.strip_prefix("installed ").map(str::to_owned)
+/// The version of a package, as Debian counts; `None` where it is not here.
+pub fn version(package: &str) -> Option<String> {
+    if let Ok(version) = fs::read_to_string(desk::unpacked().join(package).join("version")) {
+        return Some(version.trim().to_owned());
     }
+    let asked = Command::new("dpkg-query").args(["-W", "-f=${db:Status-Status} ${Version}", package]).output();
+    let answer = String::from_utf8_lossy(&asked.ok()?.stdout).into_owned();
+    answer.strip_prefix("installed ").map(str::to_owned)
+}
 
-    /// Whether `tests/run` said that it could not install it. A client that is missing for any other reason fails its test.
-    pub fn is_left_out(&self) -> bool {
-        if self.version().is_some() {
-            return false;
-        }
-        let left_out = env::var("CLIENTS_LEFT_OUT").unwrap_or_default();
-        let named = left_out.split_whitespace().any(|package| package == self.package);
-        assert!(named, "{} is not installed: tests/run does it (the Debian package is {})", self.name, self.package);
-        eprintln!("skipped: {} is not tested, for {} could not be installed", self.name, self.package);
-        true
+/// Whether `tests/run` said that it could not install it. A client that is missing for any other reason fails its test.
+pub fn is_left_out(client: &str, package: &str) -> bool {
+    if version(package).is_some() {
+        return false;
     }
+    let left_out = env::var("CLIENTS_LEFT_OUT").unwrap_or_default();
+    let named = left_out.split_whitespace().any(|name| name == package);
+    assert!(named, "{client} is not installed: tests/run gets it (the Debian package is {package})");
+    eprintln!("skipped: {client} is not tested, for {package} could not be installed");
+    true
 }
 
 /// Makes a list of the rows, and a test of each.

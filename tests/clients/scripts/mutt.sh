@@ -2,7 +2,7 @@
 # mutt without anybody's settings, and with its own SMTP. By default it wants TLS.
 set -euo pipefail
 cat >muttrc <<SETTINGS
-set smtp_url = "smtp://$HOST:$PORT/"
+${MTA:-set smtp_url = "smtp://$HOST:$PORT/"}
 set from = "\"$NAME\" <$FROM>"
 set envelope_from = yes
 set record = ""

@@ -1,11 +1,11 @@
 #!/usr/bin/php
 <?php
-// PHPMailer with its defaults; it keeps the connection where it is told to.
+// PHPMailer with its defaults; it keeps the connection where it is told to. With MAILER it calls mail().
 foreach (['Exception', 'SMTP', 'PHPMailer'] as $class) {
     require "/usr/share/php/libphp-phpmailer/src/$class.php";
 }
 $mail = new PHPMailer\PHPMailer\PHPMailer(true);
-$mail->isSMTP();
+getenv('MAILER') ? $mail->isMail() : $mail->isSMTP();
 $mail->Host = getenv('HOST');
 $mail->Port = (int) getenv('PORT');
 $mail->SMTPKeepAlive = true;
