@@ -29,7 +29,8 @@ impl Desk {
         symlink(PROGRAM, folder.join("sendmail")).expect("the folder is ours");
         let spool = relay.spool();
         let config = format!(
-            "[[account]]\nuser = \"me@gmail.com\"\napp_password = \"abcd efgh ijkl mnop\"\n[spool]\npath = {spool:?}\n"
+            "[[account]]\nuser = \"me@gmail.com\"\napp_password = \"abcd efgh ijkl mnop\"\n[spool]\npath = \"{}\"\n",
+            spool.display()
         );
         relay.write("desk/relay.toml", &config);
         Desk { folder, port: relay.port() }

@@ -43,9 +43,13 @@ class JavaMail {
         Properties settings = new Properties();
         settings.put("mail.smtp.host", GIVEN.get("HOST"));
         settings.put("mail.smtp.port", GIVEN.get("PORT"));
+        settings.put("mail.smtp.ssl.trust", GIVEN.get("HOST"));
+        settings.put("mail.smtp.ssl.enable", "" + "implicit".equals(GIVEN.get("TLS")));
+        settings.put("mail.smtp.starttls.required", "" + "starttls".equals(GIVEN.get("TLS")));
+        settings.put("mail.smtp.auth", "" + GIVEN.containsKey("LOGIN"));
         Session session = Session.getInstance(settings);
         try (Transport transport = session.getTransport("smtp")) {
-            transport.connect();
+            transport.connect(GIVEN.get("LOGIN"), GIVEN.get("PASSWORD"));
             for (String subject : GIVEN.get("SUBJECTS").split("\n")) {
                 MimeMessage mail = message(session, subject);
                 transport.sendMessage(mail, mail.getAllRecipients());

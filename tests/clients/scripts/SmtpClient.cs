@@ -1,6 +1,7 @@
 // System.Net.Mail.SmtpClient, as .NET programs of the last twenty years use it.
 using System;
 using System.IO;
+using System.Net;
 using System.Net.Mail;
 using System.Text;
 
@@ -13,6 +14,7 @@ class Send {
 
     static void Main() {
         var client = new SmtpClient(Given("HOST"), int.Parse(Given("PORT")));
+        if (Given("LOGIN") != "") client.Credentials = new NetworkCredential(Given("LOGIN"), Given("PASSWORD"));
         foreach (var subject in Given("SUBJECTS").Split('\n')) {
             var mail = new MailMessage();
             mail.From = new MailAddress(Given("FROM"), Given("NAME"), Encoding.UTF8);

@@ -4,7 +4,10 @@ use strict;
 use warnings;
 use Net::SMTP;
 
-my $smtp = Net::SMTP->new($ENV{HOST}, Port => $ENV{PORT}) or die "no connection: $@";
+my $tls = $ENV{TLS} // '';
+my $smtp = Net::SMTP->new($ENV{HOST}, Port => $ENV{PORT}, SSL => $tls eq 'implicit') or die "no connection: $@";
+$smtp->starttls or die $smtp->message if $tls eq 'starttls';
+$smtp->auth($ENV{LOGIN}, $ENV{PASSWORD}) or die $smtp->message if $ENV{LOGIN};
 for my $number (1 .. $ENV{TIMES}) {
     open(my $file, '<', "$number.eml") or die $!;
     $smtp->mail($ENV{FROM}) or die $smtp->message;

@@ -1,9 +1,10 @@
 #!/usr/bin/env -S NODE_PATH=/usr/share/nodejs node
 // Nodemailer with its defaults; POOL=1 keeps one connection.
 const nodemailer = require("nodemailer");
-const { HOST, PORT, POOL, NAME, FROM, TO, CC, BCC, SUBJECTS, TEXT, ATTACHMENT } = process.env;
+const { HOST, PORT, POOL, NAME, FROM, TO, CC, BCC, SUBJECTS, TEXT, ATTACHMENT, LOGIN, PASSWORD, TLS } = process.env;
 const pool = POOL ? { pool: true, maxConnections: 1 } : {};
-const transport = nodemailer.createTransport({ host: HOST, port: PORT, ...pool });
+const login = LOGIN ? { auth: { user: LOGIN, pass: PASSWORD } } : {};
+const transport = nodemailer.createTransport({ host: HOST, port: PORT, secure: TLS === "implicit", ...login, ...pool });
 const list = (addresses) => addresses.split(" ").filter(Boolean);
 
 (async () => {

@@ -8,6 +8,10 @@ $mail = new PHPMailer\PHPMailer\PHPMailer(true);
 getenv('MAILER') ? $mail->isMail() : $mail->isSMTP();
 $mail->Host = getenv('HOST');
 $mail->Port = (int) getenv('PORT');
+if (getenv('LOGIN')) {
+    [$mail->SMTPAuth, $mail->Username, $mail->Password] = [true, getenv('LOGIN'), getenv('PASSWORD')];
+}
+$mail->SMTPSecure = ['implicit' => 'ssl', 'starttls' => 'tls'][getenv('TLS')] ?? '';
 $mail->SMTPKeepAlive = true;
 $mail->CharSet = 'UTF-8';
 foreach (explode("\n", getenv('SUBJECTS')) as $subject) {

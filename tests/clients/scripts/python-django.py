@@ -6,7 +6,14 @@ import django
 from django.conf import settings
 from django.core.mail import EmailMessage, get_connection
 
-settings.configure(EMAIL_HOST=os.environ["HOST"], EMAIL_PORT=int(os.environ["PORT"]))
+settings.configure(
+    EMAIL_HOST=os.environ["HOST"],
+    EMAIL_PORT=int(os.environ["PORT"]),
+    EMAIL_HOST_USER=os.environ.get("LOGIN", ""),
+    EMAIL_HOST_PASSWORD=os.environ.get("PASSWORD", ""),
+    EMAIL_USE_TLS=os.environ.get("TLS") == "starttls",
+    EMAIL_USE_SSL=os.environ.get("TLS") == "implicit",
+)
 django.setup()
 connection = get_connection()
 mails = []

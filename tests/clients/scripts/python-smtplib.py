@@ -2,6 +2,7 @@
 """smtplib with a message that the standard library builds."""
 import os
 import smtplib
+import ssl
 from email.headerregistry import Address
 from email.message import EmailMessage
 
@@ -23,6 +24,11 @@ def message(subject):
 
 
 if __name__ == "__main__":
-    with smtplib.SMTP(is_set("HOST"), int(is_set("PORT")), local_hostname="printer") as smtp:
+    implicit = is_set("TLS") == "implicit"
+    with (smtplib.SMTP_SSL if implicit else smtplib.SMTP)(is_set("HOST"), int(is_set("PORT"))) as smtp:
+        if is_set("TLS") == "starttls":
+            smtp.starttls(context=ssl.create_default_context())
+        if is_set("LOGIN"):
+            smtp.login(is_set("LOGIN"), is_set("PASSWORD"))
         for subject in is_set("SUBJECTS").splitlines():
             smtp.send_message(message(subject))

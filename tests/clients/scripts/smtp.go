@@ -47,11 +47,15 @@ func sendAll(server string) error {
 
 func main() {
 	server := os.Getenv("HOST") + ":" + os.Getenv("PORT")
+	var auth smtp.Auth
+	if os.Getenv("LOGIN") != "" {
+		auth = smtp.PlainAuth("", os.Getenv("LOGIN"), os.Getenv("PASSWORD"), os.Getenv("HOST"))
+	}
 	var err error
 	if os.Getenv("TIMES") == "1" {
 		var content []byte
 		if content, err = os.ReadFile("1.eml"); err == nil {
-			err = smtp.SendMail(server, nil, os.Getenv("FROM"), strings.Fields(os.Getenv("RECIPIENTS")), content)
+			err = smtp.SendMail(server, auth, os.Getenv("FROM"), strings.Fields(os.Getenv("RECIPIENTS")), content)
 		}
 	} else {
 		err = sendAll(server)

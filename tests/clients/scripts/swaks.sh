@@ -6,6 +6,11 @@ header=(--h-From "\"$NAME\" <$FROM>" --h-To "${TO// /, }")
 attachment=()
 [ -z "${ATTACHMENT:-}" ] || attachment=(--attach-type application/octet-stream --attach-name scan.bin --attach "@$ATTACHMENT")
 server=(--server "$HOST" --port "$PORT")
+[ -z "${LOGIN:-}" ] || server+=(--auth --auth-user "$LOGIN" --auth-password "$PASSWORD")
+case ${TLS:-} in
+starttls) server+=(--tls --tls-verify) ;;
+implicit) server+=(--tls-on-connect --tls-verify) ;;
+esac
 [ -z "${PIPE:-}" ] || server=(--pipe "$SENDMAIL -bs")
 while read -r subject; do
   swaks "${server[@]}" --ehlo printer --from "$FROM" --to "${RECIPIENTS// /,}" \

@@ -7,7 +7,9 @@ use Symfony\Component\Mailer\Transport;
 use Symfony\Component\Mime\Address;
 use Symfony\Component\Mime\Email;
 
-$mailer = new Mailer(Transport::fromDsn(sprintf('smtp://%s:%s', getenv('HOST'), getenv('PORT'))));
+$login = getenv('LOGIN') ? getenv('LOGIN') . ':' . getenv('PASSWORD') . '@' : '';
+$dsn = (getenv('TLS') === 'implicit' ? 'smtps' : 'smtp') . "://$login" . getenv('HOST') . ':' . getenv('PORT');
+$mailer = new Mailer(Transport::fromDsn($dsn));
 foreach (explode("\n", getenv('SUBJECTS')) as $subject) {
     $mail = (new Email())->from(new Address(getenv('FROM'), getenv('NAME')))->subject($subject);
     $mail->to(...explode(' ', getenv('TO')));
