@@ -37,6 +37,12 @@ fn addresses(parsed: &ParsedMail<'_>, field: &str) -> Vec<(Option<String>, Strin
     single.collect()
 }
 
+/// A field of a message, or nothing.
+pub fn field(message: &Received, name: &str) -> String {
+    let parsed = mailparse::parse_mail(&message.content).expect("it can be parsed");
+    parsed.headers.get_first_value(name).unwrap_or_default()
+}
+
 /// Who wrote it, to whom; and that nobody sees who else got it.
 fn header(mail: &Mail, parsed: &ParsedMail<'_>) {
     assert_eq!(addresses(parsed, "From"), [(Some(mail.name.to_owned()), "me@gmail.com".to_owned())]);

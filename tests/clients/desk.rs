@@ -1,5 +1,6 @@
 //! The place where a client is run: its files, and what it is told.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -11,7 +12,7 @@ use super::program::{Relay, Said, outcome_of};
 /// What `scripts/README.md` promises to every script.
 pub struct Desk {
     folder: PathBuf,
-    port: u16,
+    settings: BTreeMap<&'static str, String>,
 }
 
 /// Programs that cannot be installed beside others are unpacked here by `tests/run`, a folder for each package.
@@ -33,7 +34,13 @@ impl Desk {
             spool.display()
         );
         relay.write("desk/relay.toml", &config);
-        Desk { folder, port: relay.port() }
+        let settings = surroundings(&folder, relay.port());
+        Desk { folder, settings }
+    }
+
+    /// Tells the scripts more, or something else.
+    pub fn set(&mut self, name: &'static str, value: &str) {
+        self.settings.insert(name, value.to_owned());
     }
 
     fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
@@ -46,7 +53,7 @@ impl Desk {
     pub fn run(&self, script: &str, mail: &Mail) -> Said {
         let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients/scripts");
         let mut command = Command::new(scripts.join(script));
-        command.current_dir(&self.folder).env_clear().envs(self.surroundings());
+        command.current_dir(&self.folder).env_clear().envs(&self.settings);
         command.env("SCRIPTS", scripts).env("UNPACKED", unpacked());
         let subjects: Vec<String> = (1..=mail.times).map(|number| mail.subject(number)).collect();
         command.env("FROM", FROM).env("NAME", mail.name).env("SUBJECTS", subjects.join("\n"));
@@ -62,20 +69,19 @@ impl Desk {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         outcome_of(command)
     }
+}
 
-    /// Nobody's settings, and the text of today.
-    fn surroundings(&self) -> Vec<(&'static str, String)> {
-        let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned();
-        let folder = self.folder.display().to_string();
-        vec![
-            ("HOST", "127.0.0.1".to_owned()),
-            ("PORT", self.port.to_string()),
-            ("HOME", folder.clone()),
-            ("LC_ALL", "C.UTF-8".to_owned()),
-            ("PYTHONDONTWRITEBYTECODE", "1".to_owned()),
-            ("PATH", path),
-            ("SENDMAIL", format!("{folder}/sendmail")),
-            ("SMARTHOST_CONFIG", format!("{folder}/relay.toml")),
-        ]
-    }
+/// Nobody's settings, and the text of today.
+fn surroundings(folder: &Path, port: u16) -> BTreeMap<&'static str, String> {
+    let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".to_owned();
+    BTreeMap::from([
+        ("HOST", "127.0.0.1".to_owned()),
+        ("PORT", port.to_string()),
+        ("HOME", folder.display().to_string()),
+        ("LC_ALL", "C.UTF-8".to_owned()),
+        ("PYTHONDONTWRITEBYTECODE", "1".to_owned()),
+        ("PATH", path),
+        ("SENDMAIL", folder.join("sendmail").display().to_string()),
+        ("SMARTHOST_CONFIG", folder.join("relay.toml").display().to_string()),
+    ])
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 use smarthost::config::{self, Environment};
 
 use super::mails::Kind;
-use super::table::{CLIENTS, Client, Connections, version};
+use super::table::{CLIENTS, Client, Connections, Upgrade, version};
 
 const BEGIN: &str = "<!-- written by tests/clients/page.rs -->\n";
 const END: &str = "<!-- until here -->\n";
@@ -18,15 +18,16 @@ const VERSION_COLUMN: usize = 2;
 
 fn table() -> String {
     let mut table =
-        "| client | version | text | UTF-8 | attachment | to, cc, bcc | twenty messages | remarks |\n".to_owned();
-    table += "| --- | --- | --- | --- | --- | --- | --- | --- |\n";
+        "| client | version | text | UTF-8 | attachment | to, cc, bcc | twenty messages | login and TLS | remarks |\n"
+            .to_owned();
+    table += "| --- | --- | --- | --- | --- | --- | --- | --- | --- |\n";
     for client in CLIENTS {
         let version = version(client.package).unwrap_or_default();
         let _ = write!(table, "| {} | {} |", client.name, upstream_version(&version));
         for kind in Kind::ALL {
             let _ = write!(table, " {} |", result(client, kind));
         }
-        let _ = writeln!(table, " {} |", client.note);
+        let _ = writeln!(table, " {} | {} |", logins(client), client.note);
     }
     table
 }
@@ -40,6 +41,16 @@ fn result(client: &Client, kind: Kind) -> &'static str {
         },
         _ => "arrives",
     }
+}
+
+fn logins(client: &Client) -> String {
+    let names = client.logins.iter().map(|&tls| match (tls, client.upgrade) {
+        ("starttls", _) => "with STARTTLS",
+        ("implicit", _) => "with TLS on connect",
+        (_, Upgrade::WhereOffered) => "where STARTTLS is offered",
+        _ => "in the clear",
+    });
+    names.collect::<Vec<_>>().join(", ")
 }
 
 /// Without what Debian counts: `1:1.8.23-1+b2` is `1.8.23`.

@@ -21,6 +21,9 @@ pub struct Client {
     pub parts_recipients: bool,
     /// What it makes of the text by itself, before the relay sees it.
     pub text: fn(&str) -> String,
+    /// In which ways it is made to log in: `TLS` of the script, nothing for plain talk.
+    pub logins: &'static [&'static str],
+    pub upgrade: Upgrade,
     /// What a reader of the page should know.
     pub note: &'static str,
 }
@@ -34,6 +37,17 @@ pub enum Connections {
     Each,
 }
 
+/// When a client that was told nothing begins to use TLS.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Upgrade {
+    Never,
+    /// STARTTLS in the answer to EHLO is enough.
+    WhereOffered,
+}
+
+const PLAIN: &[&str] = &[];
+const ALL: &[&str] = &[];
+
 const CLIENT: Client = Client {
     name: "",
     package: "",
@@ -42,6 +56,8 @@ const CLIENT: Client = Client {
     many: Connections::One,
     parts_recipients: false,
     text: str::to_owned,
+    logins: &[],
+    upgrade: Upgrade::Never,
     note: "",
 };
 
@@ -89,6 +105,7 @@ clients! {
         name: "swaks",
         package: "swaks",
         script: "swaks.sh",
+        logins: ALL,
         many: Connections::Each,
         ..CLIENT
     };
@@ -96,6 +113,7 @@ clients! {
         name: "curl --upload-file --crlf",
         package: "curl",
         script: "curl-upload.sh",
+        logins: ALL,
         ..CLIENT
     };
     curl_lf => Client {
@@ -116,6 +134,7 @@ clients! {
         name: "msmtp",
         package: "msmtp",
         script: "msmtp.sh",
+        logins: ALL,
         many: Connections::Each,
         ..CLIENT
     };
@@ -219,6 +238,7 @@ clients! {
         name: "Python smtplib, `send_message`",
         package: "python3",
         script: "python-smtplib.py",
+        logins: ALL,
         text: from_escaped,
         note: "writes `>From` at the beginning of a line",
         ..CLIENT
@@ -241,30 +261,38 @@ clients! {
         name: "Django",
         package: "python3-django",
         script: "python-django.py",
+        logins: ALL,
         ..CLIENT
     };
     aiosmtplib => Client {
         name: "aiosmtplib",
         package: "python3-aiosmtplib",
         script: "python-aiosmtplib.py",
+        logins: ALL,
         ..CLIENT
     };
     phpmailer => Client {
         name: "PHPMailer, kept alive",
         package: "libphp-phpmailer",
         script: "phpmailer.php",
+        logins: ALL,
+        upgrade: Upgrade::WhereOffered,
         ..CLIENT
     };
     symfony => Client {
         name: "Symfony Mailer",
         package: "php-symfony-mailer",
         script: "symfony.php",
+        logins: ALL,
+        upgrade: Upgrade::WhereOffered,
         ..CLIENT
     };
     nodemailer => Client {
         name: "Nodemailer",
         package: "node-nodemailer",
         script: "nodemailer.js",
+        logins: ALL,
+        upgrade: Upgrade::WhereOffered,
         many: Connections::Each,
         ..CLIENT
     };
@@ -278,6 +306,7 @@ clients! {
         name: "Perl Net::SMTP",
         package: "perl",
         script: "net-smtp.pl",
+        logins: ALL,
         ..CLIENT
     };
     email_sender => Client {
@@ -290,6 +319,8 @@ clients! {
         name: "Ruby net/smtp",
         package: "ruby",
         script: "net-smtp.rb",
+        logins: ALL,
+        upgrade: Upgrade::WhereOffered,
         ..CLIENT
     };
     mail_gem => Client {
@@ -302,24 +333,29 @@ clients! {
         name: "JavaMail 1.6",
         package: "libmail-java",
         script: "javamail.sh",
+        logins: ALL,
         ..CLIENT
     };
     jakarta_mail => Client {
         name: "Jakarta Mail 2.0",
         package: "libjakarta-mail-java",
         script: "jakartamail.sh",
+        logins: ALL,
         ..CLIENT
     };
     go => Client {
         name: "Go net/smtp",
         package: "golang-go",
         script: "go.sh",
+        logins: PLAIN,
+        upgrade: Upgrade::WhereOffered,
         ..CLIENT
     };
     mono => Client {
         name: ".NET SmtpClient, of Mono",
         package: "mono-mcs",
         script: "mono.sh",
+        logins: PLAIN,
         many: Connections::Each,
         ..CLIENT
     };

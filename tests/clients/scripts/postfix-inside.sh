@@ -17,7 +17,9 @@ smtp_connection_cache_destinations = $HOST
 maillog_file = /dev/stdout
 inet_interfaces = loopback-only
 SETTINGS
-postfix set-permissions >/dev/null 2>&1 || true
+chgrp postdrop /usr/sbin/postdrop /usr/sbin/postqueue
+chmod 2755 /usr/sbin/postdrop /usr/sbin/postqueue
+chown postfix /var/lib/postfix
 postfix start-fg >postfix.log 2>&1 &
 until [ -S /var/spool/postfix/public/pickup ]; do sleep 0.05; done
 for ((n = 1; n <= TIMES; n++)); do sendmail -i -f "$FROM" -t <"$n.eml"; done
