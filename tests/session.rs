@@ -27,7 +27,7 @@ impl Seen {
                 Action::Append(piece) => self.pieces.extend_from_slice(&piece),
                 Action::Discard => self.pieces.clear(),
                 Action::Log { refusal, command } => self.log.push((refusal, command)),
-                Action::Close => self.closed = true,
+                Action::Close(_) => self.closed = true,
                 Action::Store { submission, rest } => {
                     let mut content = std::mem::take(&mut self.pieces);
                     content.extend_from_slice(&rest);

@@ -11,6 +11,7 @@
 mod account;
 mod document;
 pub mod environment;
+mod hand_in;
 pub mod keys;
 mod listen;
 mod report;
@@ -34,6 +35,7 @@ use crate::policy::{AliasKey, Limits, Pattern, Policy, Recipients};
 
 use document::{Document, Given};
 pub use environment::Environment;
+pub use hand_in::{HandIn, HandInError, load_hand_in, usual_listeners};
 pub use report::Mistakes;
 use report::Report;
 pub use settings::{AccountSettings, Keep, LogSettings};

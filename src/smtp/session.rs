@@ -14,7 +14,7 @@ use super::actions::Actions;
 use super::command::{self, Command, Mail};
 use super::content::{Incoming, Progress};
 use super::line::{Line, Lines};
-use super::{Action, Input};
+use super::{Action, Input, Parting};
 use crate::mail::{
     Address, Client, Enhanced, Envelope, Path, Protocol, Recipient, Refusal, ReversePath, Submission, Timestamp,
 };
@@ -191,7 +191,7 @@ impl Session {
             Ok(said) => {
                 out.say(&said);
                 if matches!(self.state, State::Closed) {
-                    out.close();
+                    out.close(Parting::Quit);
                 }
             }
             Err(refusal) => {
@@ -371,7 +371,7 @@ impl Session {
 
     fn close(&mut self, out: &mut Actions) {
         if !matches!(self.enter(State::Closed), State::Closed) {
-            out.close();
+            out.close(Parting::Ours);
         }
     }
 }

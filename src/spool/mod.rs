@@ -74,17 +74,19 @@ impl Content {
 /// A piece that is being stored.
 type Storing = Pin<Box<dyn Future<Output = Result<(), AcceptError>> + Send + Sync>>;
 
+/// Takes an upload back, once the piece that is being stored has come to its end.
+type Abandoning = Box<dyn FnOnce(MessageId, Option<Storing>) + Send + Sync>;
+
 /// A piece that is being read.
 pub type Reading = Pin<Box<dyn Future<Output = Result<Option<Bytes>, SpoolError>> + Send>>;
 
 /// Content on its way into the store, in pieces. Dropped before [`Spool::accept`], it is removed again.
 pub struct Upload {
     id: MessageId,
-    pieces: u32,
     bytes: u64,
     /// The last piece, while it is being stored.
     under_way: Option<Storing>,
-    abandon: Option<Box<dyn FnOnce(MessageId) + Send + Sync>>,
+    abandon: Option<Abandoning>,
 }
 
 impl std::fmt::Debug for Upload {
@@ -96,7 +98,7 @@ impl std::fmt::Debug for Upload {
 impl Drop for Upload {
     fn drop(&mut self) {
         if let Some(abandon) = self.abandon.take() {
-            abandon(self.id);
+            abandon(self.id, self.under_way.take());
         }
     }
 }
