@@ -30,7 +30,7 @@ impl Desk {
         symlink(PROGRAM, folder.join("sendmail")).expect("the folder is ours");
         let spool = relay.spool();
         let config = format!(
-            "[[account]]\nuser = \"me@gmail.com\"\napp_password = \"abcd efgh ijkl mnop\"\n[spool]\npath = \"{}\"\n",
+            "[[account]]\nuser = \"me@gmail.com\"\napp_password = \"abcd efgh ijkl mnop\"\n[spool]\npath = \"{}\"\n[recipients]\ndefault_domain = \"example.com\"\n",
             spool.display()
         );
         relay.write("desk/relay.toml", &config);

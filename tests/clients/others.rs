@@ -2,6 +2,7 @@
 
 use mailparse::MailHeaderMap;
 
+use super::MAY_NOT_MOUNT;
 use super::desk::Desk;
 use super::mails::{Kind, Mail};
 use super::program::{Gmail, Relay};
@@ -39,4 +40,28 @@ fn curl_without_an_upload_asks_about_the_recipient_and_is_content() {
     assert!(said.stdout.starts_with("252 "), "{said:?}");
     relay.stop();
     assert_eq!(gmail.counts().messages, 0);
+}
+
+/// The whole way of cron's mail: the daemon, `/usr/sbin/sendmail` as it calls it, and `root` as the recipient.
+#[test]
+fn cron_mails_what_a_job_says() {
+    if is_left_out("cron", "cron") {
+        return;
+    }
+    let gmail = Gmail::start();
+    let mut relay = Relay::start_new(&gmail);
+    let said = Desk::new(&relay).run("cron.sh", &Mail::of(Kind::Text));
+    if said.status == MAY_NOT_MOUNT {
+        eprintln!("skipped: cron is not tested, for this process may not mount anything");
+        return;
+    }
+    assert_eq!(said.status, 0, "{said:?}");
+    let received = gmail.wait_for(1).remove(0);
+    let mail = mailparse::parse_mail(&received.content).expect("it can be parsed");
+    assert_eq!(received.recipients, ["root@example.com"]);
+    let field = |name| mail.headers.get_first_value(name).unwrap_or_default();
+    assert!(field("Subject").contains("echo 'Die Platte ist zu 97 % voll: Größe prüfen.'"), "{}", field("Subject"));
+    assert!(field("From").contains("Cron Daemon") && field("From").contains("me@gmail.com"), "{}", field("From"));
+    assert_eq!(mail.get_body().expect("it can be decoded").trim_end(), "Die Platte ist zu 97 % voll: Größe prüfen.");
+    relay.stop();
 }

@@ -38,6 +38,7 @@ fn result(client: &Client, kind: Kind) -> &'static str {
         Kind::Many => match client.many {
             Connections::One => "one connection",
             Connections::Each => "one each",
+            Connections::Calls => "a call each",
         },
         _ => "arrives",
     }

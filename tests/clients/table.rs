@@ -35,6 +35,8 @@ pub enum Connections {
     One,
     /// Each anew.
     Each,
+    /// None: each is a call of `sendmail`.
+    Calls,
 }
 
 /// When a client that was told nothing begins to use TLS.
@@ -370,6 +372,57 @@ clients! {
         name: "netcat, everything at once",
         package: "netcat-openbsd",
         script: "netcat.sh",
+        ..CLIENT
+    };
+    sendmail_t => Client {
+        name: "`sendmail -t`, a message as it is",
+        package: "bash",
+        script: "sendmail-t.sh",
+        many: Connections::Calls,
+        ..CLIENT
+    };
+    sendmail_bs => Client {
+        name: "swaks, through `sendmail -bs`",
+        package: "swaks",
+        script: "sendmail-bs.sh",
+        many: Connections::Calls,
+        ..CLIENT
+    };
+    bsd_mailx => Client {
+        name: "bsd-mailx, through `sendmail`",
+        package: "bsd-mailx",
+        script: "bsd-mailx.sh",
+        lacks: &[Kind::Attachment],
+        many: Connections::Calls,
+        ..CLIENT
+    };
+    php_mail => Client {
+        name: "PHP `mail()`, through `sendmail`",
+        package: "php-cli",
+        script: "mail.php",
+        many: Connections::Calls,
+        ..CLIENT
+    };
+    phpmailer_mail => Client {
+        name: "PHPMailer through `mail()`, as in WordPress",
+        package: "libphp-phpmailer",
+        script: "phpmailer-mail.sh",
+        many: Connections::Calls,
+        ..CLIENT
+    };
+    mutt_sendmail => Client {
+        name: "mutt, through `sendmail`",
+        package: "mutt",
+        script: "mutt-sendmail.sh",
+        many: Connections::Calls,
+        ..CLIENT
+    };
+    git_sendmail => Client {
+        name: "git send-email, through `sendmail`",
+        package: "git-email",
+        script: "git-sendmail.sh",
+        lacks: &[Kind::Attachment],
+        many: Connections::Calls,
         ..CLIENT
     };
 }

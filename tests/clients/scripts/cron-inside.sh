@@ -6,7 +6,8 @@ mkdir -p /etc/smarthost
 cp "$SMARTHOST_CONFIG" /etc/smarthost/relay.toml
 rm -f /etc/cron.d/* /run/crond.reboot
 echo '' >/etc/crontab
-echo "@reboot root echo 'Die Platte ist fast voll: 97 %.'; touch $JOB_FOLDER/ran" >/etc/cron.d/job
+# A per cent sign is a line end to cron.
+echo "@reboot root echo 'Die Platte ist zu 97 \\% voll: Größe prüfen.'; touch $JOB_FOLDER/ran" >/etc/cron.d/job
 cron -f &
 until [ -e "$JOB_FOLDER/ran" ]; do sleep 0.05; done
-while pgrep -x sendmail >/dev/null || pgrep -x smarthost >/dev/null; do sleep 0.05; done
+while [ -n "$(cat /proc/$!/task/$!/children)" ]; do sleep 0.05; done
