@@ -3,7 +3,7 @@
 //! Commands print what was asked for on standard output and everything else on standard error. Exit statuses follow
 //! `sysexits.h`, so that scripts can tell a mistake from bad luck.
 
-mod batch;
+pub mod batch;
 mod check;
 mod demo;
 mod explain;
