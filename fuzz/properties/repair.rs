@@ -57,7 +57,7 @@ impl Case {
                 recipients: vec![Recipient::from(recipient)],
                 smtputf8: false,
             },
-            client: Client { helo: "nas.local".to_owned(), ip: Some([192, 0, 2, 5].into()) },
+            client: Client { helo: "nas.local".to_owned(), ip: Some([192, 0, 2, 5].into()), login: None },
             protocol: if chosen(3) { Protocol::Local } else { Protocol::Esmtp },
             account: "home".to_owned(),
             received: Timestamp::from_second(if chosen(4) { 1_000 } else { 1_768_471_200 }).unwrap(),

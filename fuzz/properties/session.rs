@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use smarthost::mail::{Address, Refusal, Submission, Timestamp};
 use smarthost::policy::{AliasKey, Limits, Pattern, Policy, Recipients};
-use smarthost::smtp::{Action, FURTHER_PIECE_BYTES, Input, Session, Settings};
+use smarthost::smtp::{Action, FURTHER_PIECE_BYTES, Input, Offer, Session, Settings};
 use smarthost::spool::sqlite::SqliteSpool;
 use smarthost::spool::{Accepted, Content, Spool};
 
@@ -57,7 +57,7 @@ struct Seen {
 
 /// Two bits of `answers` are what the store says to one message, in turn.
 fn play(settings: &Arc<Settings>, answers: u8, pieces: &[&[u8]]) -> Seen {
-    let (mut session, greeting) = Session::new(Arc::clone(settings), None);
+    let (mut session, greeting) = Session::new(Arc::clone(settings), Offer::default(), None);
     let mut seen = Seen::default();
     seen.carry_out(&mut session, answers, greeting);
     for piece in pieces {
@@ -95,7 +95,7 @@ impl Seen {
             }
             Action::Discard => self.pieces.clear(),
             Action::Log { refusal, command } => self.log.push((refusal, command)),
-            Action::Close => self.closed = true,
+            Action::Close(_) => self.closed = true,
             Action::Store { submission, rest } => {
                 assert!(rest.len() <= FURTHER_PIECE_BYTES);
                 let content = [std::mem::take(&mut self.pieces), rest.to_vec()].concat();
