@@ -316,7 +316,8 @@ impl Letter {
 
 /// The addresses in an argument; all of it where there is none, so that it is refused by its name.
 fn named(list: &str) -> Vec<String> {
-    let addresses = compose::addresses(list);
+    let is_one_line = !list.chars().any(char::is_control);
+    let addresses = if is_one_line { compose::addresses(list) } else { Vec::new() };
     if addresses.is_empty() { vec![list.trim().to_owned()] } else { addresses }
 }
 
