@@ -67,7 +67,7 @@ pub async fn run(global: &Global, options: &Options) -> Result<(), Failure> {
         }
     };
     tokio::select! {
-        result = following.to_the_last() => result?,
+        result = following.follow() => result?,
         () = end => {}
         interrupted = tokio::signal::ctrl_c() => interrupted?,
     }
@@ -95,7 +95,7 @@ struct Current {
 }
 
 impl Following<'_> {
-    async fn to_the_last(&mut self) -> Result<(), Failure> {
+    async fn follow(&mut self) -> Result<(), Failure> {
         while self.options.sessions.is_none_or(|sessions| self.ended < sessions) {
             self.look()?;
             sleep(LOOK_EVERY).await;

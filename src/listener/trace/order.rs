@@ -88,7 +88,9 @@ pub async fn follow_orders(
             }
             changed
         });
-        orders.iter().for_each(|path| mark_seen(path));
+        for path in &orders {
+            mark_seen(path);
+        }
         tokio::select! {
             Ok(()) = configured.changed() => {}
             () = sleep(LOOK_EVERY) => {}

@@ -105,7 +105,6 @@ impl Transcript {
         }
         // The last word of the relay tells whether it waits for content.
         match (replies.lines().next_back(), self.talk) {
-            (None, _) => {}
             (Some(last), Talk::Content { .. }) if !last.starts_with("354") => self.talk = Talk::Command,
             (Some(last), Talk::Command | Talk::Secret(_)) if last.starts_with("354") => {
                 self.talk = Talk::Content { bytes: 0, left_out: 0 };
@@ -176,7 +175,7 @@ fn is_content_asked(bytes: &[u8], partial: &[u8], replies: &str) -> bool {
 
 /// The first word of a command, in capitals.
 fn verb(line: &[u8]) -> String {
-    let end = line.iter().position(|byte| byte.is_ascii_whitespace()).unwrap_or(line.len());
+    let end = line.iter().position(u8::is_ascii_whitespace).unwrap_or(line.len());
     String::from_utf8_lossy(line.get(..end.min(16)).unwrap_or_default()).to_ascii_uppercase()
 }
 
@@ -220,7 +219,7 @@ fn mask_answer(line: &[u8], count: usize) -> Vec<u8> {
     let shown = match BASE64.decode(word.trim()) {
         _ if matches!(word.trim(), "" | "*") => word,
         Ok(plain) if plain.contains(&0) => PLAIN,
-        Ok(_) if count % 2 == 0 => USER,
+        Ok(_) if count.is_multiple_of(2) => USER,
         Ok(_) => PASSWORD,
         Err(_) => MASKED,
     };
@@ -235,15 +234,12 @@ fn apart(line: &str) -> (&str, &str) {
 
 /// `C: ` where the line ends as mail has it, else `C! `.
 fn write_line(out: &mut String, line: &[u8]) {
-    match line.strip_suffix(b"\r\n") {
-        Some(text) => {
-            out.push_str(if text.is_empty() { "C:" } else { "C: " });
-            escape(out, text);
-        }
-        None => {
-            out.push_str("C! ");
-            escape(out, line);
-        }
+    if let Some(text) = line.strip_suffix(b"\r\n") {
+        out.push_str(if text.is_empty() { "C:" } else { "C: " });
+        escape(out, text);
+    } else {
+        out.push_str("C! ");
+        escape(out, line);
     }
     out.push('\n');
 }
@@ -330,12 +326,13 @@ mod tests {
             ),
             ("AUTH LOGIN\r\nme\r\nsecret\r\n".to_owned(), format!("C: AUTH LOGIN\nC: {MASKED}\nC: {MASKED}\n")),
             (format!("AUTH XOAUTH2 {password}\r\n*\r\n"), format!("C: AUTH XOAUTH2 {USER}\nC: *\n")),
-            (format!("AUTH LOGIN\r\n{password}"), format!("C: AUTH LOGIN\nC! {USER}\n")),
         ] {
             let text = recorded(&[(&heard, "502 5.5.1 no\n")], true);
-            assert_eq!(text, format!("# t\n{}S: 502 5.5.1 no\nthen stored 0\nthen open\n", shown), "{heard}");
+            assert_eq!(text, format!("# t\n{shown}S: 502 5.5.1 no\nthen stored 0\nthen open\n"), "{heard}");
             assert!(!text.contains(&password) && !text.contains(&secret) && !text.contains("secret"));
         }
+        let cut_off = recorded(&[(&format!("AUTH LOGIN\r\n{password}"), "334 VXNlcm5hbWU6\n")], true);
+        assert!(cut_off.contains(&format!("C! {USER}\n")) && !cut_off.contains(&password), "{cut_off}");
     }
 
     #[test]
