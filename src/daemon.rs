@@ -18,6 +18,7 @@ use crate::clock::now;
 use crate::config::{Config, Keep};
 use crate::delivery::{self, Delivery};
 use crate::event::{self, Event};
+use crate::listener::trace;
 use crate::listener::{self, BindError, Bound, Seats, Service};
 use crate::smtp;
 use crate::spool::sqlite::{OpenError, SqliteSpool};
@@ -67,6 +68,9 @@ pub struct Daemon {
     listeners: JoinSet<()>,
     delivery: Deliveries,
     housekeeping: JoinHandle<()>,
+    traces: watch::Sender<Arc<Vec<trace::Want>>>,
+    /// Looks for orders to write conversations down.
+    orders: JoinHandle<()>,
 }
 
 impl std::fmt::Debug for Daemon {
@@ -102,10 +106,15 @@ impl Daemon {
         let (keep, keep_settings) = watch::channel(config.keep);
         let (session, session_settings) = watch::channel(Arc::new(session_settings(&config)));
         let seats = seats(&config, bound.len());
-        let service = Arc::new(Service::new(Arc::clone(&spool) as Arc<dyn Spool>, session_settings, seats));
+        let (traces, configured) = watch::channel(Arc::new(config.traces.clone()));
+        let (wants, wanted) = watch::channel(Arc::new(config.traces.clone()));
+        let service = Service::new(Arc::clone(&spool) as Arc<dyn Spool>, session_settings, seats).tracing(wanted);
+        let service = Arc::new(service);
         let addresses: Vec<SocketAddr> = bound.iter().map(|bound| bound.address).collect();
         let mut daemon = Daemon {
             delivery: Deliveries::start(&spool, &config, trust).await,
+            orders: tokio::spawn(trace::follow_orders(config.spool.clone(), configured, wants)),
+            traces,
             housekeeping: tokio::spawn(keep_house(Arc::clone(&spool), session.subscribe(), keep_settings)),
             spool,
             addresses,
@@ -136,6 +145,7 @@ impl Daemon {
         let fixed = fixed_parts_that_differ(&self.config, &config);
         self.session.send_replace(Arc::new(session_settings(&config)));
         self.keep.send_replace(config.keep);
+        self.traces.send_replace(Arc::new(config.traces.clone()));
         for settings in &config.listeners {
             if let Some(door) = self.doors.get(&settings.address) {
                 door.send_replace(settings.clone());
@@ -157,6 +167,7 @@ impl Daemon {
         self.stop.send_replace(true);
         self.delivery.stop.send_replace(true);
         self.housekeeping.abort();
+        self.orders.abort();
         let orderly = async {
             while self.listeners.join_next().await.is_some() {}
             while self.delivery.tasks.join_next().await.is_some() {}

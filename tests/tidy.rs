@@ -23,7 +23,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("daemon", &["clock", "config", "delivery", "event", "listener", "mail", "policy", "smtp", "spool", "upstream"]),
     (
         "cli",
-        &["clock", "config", "daemon", "delivery", "event", "listener", "log", "mail", "spool", "standin", "upstream"],
+        &[
+            "clock", "config", "daemon", "delivery", "event", "listener", "log", "mail", "policy", "smtp", "spool",
+            "standin", "upstream",
+        ],
     ),
 ];
 
@@ -32,6 +35,10 @@ const PURE: &[&str] = &[
     "src/mail",
     "src/policy.rs",
     "src/smtp",
+    "src/listener/trace/transcript.rs",
+    "src/cli/sendmail/arguments.rs",
+    "src/cli/sendmail/compose.rs",
+    "src/cli/sendmail/status.rs",
     "src/delivery/repair",
     "src/delivery/schedule.rs",
     "src/delivery/notice.rs",

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::intake::Intake;
+use super::trace::Recording;
 use crate::clock::now;
 use crate::event::{self, Event};
 use crate::mail::{Client, Refusal};
@@ -36,6 +37,7 @@ enum End {
 struct Connection<'a> {
     stream: TcpStream,
     intake: Intake<'a>,
+    recording: Option<Recording>,
 }
 
 /// Talks with a client until one of the two has enough, or `stop` says so.
@@ -45,14 +47,16 @@ pub async fn converse(
     settings: &Arc<Settings>,
     offer: Offer,
     spool: &dyn Spool,
+    recording: Option<Recording>,
     mut stop: watch::Receiver<bool>,
 ) {
     let silence = Duration::from_secs(settings.policy.limits.idle_timeout_s);
     let client = Client { helo: String::new(), ip: Some(ip), login: None };
-    let mut connection = Connection { stream, intake: Intake::new(client, spool) };
+    let mut connection = Connection { stream, intake: Intake::new(client, spool), recording };
     event::log(&Event::Connected { client: &ip.to_string() });
     let (mut session, greeting) = Session::new(Arc::clone(settings), offer, Some(ip));
     let mut end = connection.carry_out(&mut session, greeting, silence).await;
+    connection.record(&[]);
     let mut buffer = Vec::with_capacity(READ_BYTES_MIN);
     while end.is_none() {
         if buffer.len() == buffer.capacity() {
@@ -72,6 +76,10 @@ pub async fn converse(
             connection.acknowledge();
         }
         end = connection.carry_out(&mut session, actions, silence).await;
+        connection.record(&buffer);
+    }
+    if let Some(recording) = connection.recording.take() {
+        recording.finish(matches!(end, Some(End::Closed(_))));
     }
     if let Some(End::Closed(Parting::Ours)) = end {
         last_words(&mut connection.stream).await;
@@ -85,10 +93,15 @@ impl Connection<'_> {
         let mut actions = VecDeque::from(actions);
         while let Some(action) = actions.pop_front() {
             match action {
-                Action::Send(replies) => match timeout(patience, self.stream.write_all(&replies)).await {
-                    Ok(Ok(())) => {}
-                    _ => return Some(End::Gone),
-                },
+                Action::Send(replies) => {
+                    if let Some(recording) = &mut self.recording {
+                        recording.said(&replies);
+                    }
+                    match timeout(patience, self.stream.write_all(&replies)).await {
+                        Ok(Ok(())) => {}
+                        _ => return Some(End::Gone),
+                    }
+                }
                 Action::Append(piece) => self.intake.append(piece).await,
                 Action::Discard => self.intake.forget(),
                 Action::Store { submission, rest } => {
@@ -100,6 +113,13 @@ impl Connection<'_> {
             }
         }
         None
+    }
+
+    /// Writes down what was read, once everything that it caused was said.
+    fn record(&mut self, bytes: &[u8]) {
+        if let Some(recording) = &mut self.recording {
+            recording.heard(bytes);
+        }
     }
 
     /// Lets the kernel acknowledge at once what no reply will soon. Old programs write line by line without `TCP_NODELAY`: each

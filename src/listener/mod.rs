@@ -10,6 +10,7 @@ mod intake;
 mod local;
 mod places;
 mod seats;
+pub mod trace;
 
 use std::io;
 use std::net::IpAddr;
@@ -29,6 +30,7 @@ pub use bind::{BindError, Bound, bind, inherited};
 pub use local::Local;
 use places::{Places, Turn};
 pub use seats::{Seats, open_descriptors, raise_descriptor_limit};
+use trace::Recording;
 
 /// How long to wait when no further connection can be taken, as without file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -82,6 +84,7 @@ pub struct Service {
     spool: Arc<dyn Spool>,
     places: Places,
     session: watch::Receiver<Arc<smtp::Settings>>,
+    wants: trace::Wants,
     /// When it was last told that connections cannot be accepted.
     told: Mutex<Option<Instant>>,
 }
@@ -97,7 +100,14 @@ impl Service {
     /// not.
     #[must_use]
     pub fn new(spool: Arc<dyn Spool>, session: watch::Receiver<Arc<smtp::Settings>>, seats: Seats) -> Service {
-        Service { spool, places: Places::new(seats), session, told: Mutex::default() }
+        let wants = watch::channel(Arc::default()).1;
+        Service { spool, places: Places::new(seats), session, wants, told: Mutex::default() }
+    }
+
+    /// Writes down the conversations that are wanted.
+    #[must_use]
+    pub fn tracing(self, wants: trace::Wants) -> Service {
+        Service { wants, ..self }
     }
 
     /// Serves one socket until `stop` says so; connections then end at the next safe moment. `settings` say who may
@@ -169,7 +179,10 @@ impl Service {
             Turn::Go(refusal) => Err((None, refusal)),
         };
         match place {
-            Ok(_place) => connection::converse(stream, ip, &settings, offer, self.spool.as_ref(), stop).await,
+            Ok(_place) => {
+                let recording = Recording::begin(&self.wants.borrow(), ip, &settings.policy);
+                connection::converse(stream, ip, &settings, offer, self.spool.as_ref(), recording, stop).await;
+            }
             Err((_seat, refusal)) => connection::turn_away(stream, ip, &refusal).await,
         }
     }
