@@ -23,7 +23,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("daemon", &["clock", "config", "delivery", "event", "listener", "mail", "policy", "smtp", "spool", "upstream"]),
     (
         "cli",
-        &["clock", "config", "daemon", "delivery", "event", "listener", "log", "mail", "spool", "standin", "upstream"],
+        &[
+            "clock", "config", "daemon", "delivery", "event", "listener", "log", "mail", "policy", "spool", "standin",
+            "upstream",
+        ],
     ),
 ];
 
