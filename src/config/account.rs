@@ -74,6 +74,13 @@ pub fn read(document: &Document<'_>, report: &mut Report) -> Option<AccountSetti
     })
 }
 
+/// What the account is called, whatever else is wrong with it; nothing where nobody says so.
+pub fn name(document: &Document<'_>, report: &mut Report) -> String {
+    let table = document.table(HEADER);
+    let user = |report: &mut Report| table.read("user", value::address, report).map(|user| user.to_string());
+    table.read("name", value::label, report).or_else(|| user(report)).unwrap_or_default()
+}
+
 fn required_user(table: Table<'_>, report: &mut Report) -> Option<Address> {
     match table.given("user") {
         Some(user) => user.read(value::address, report),

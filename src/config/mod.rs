@@ -12,6 +12,7 @@ mod account;
 pub mod container;
 mod document;
 pub mod environment;
+mod hand_in;
 pub mod keys;
 mod listen;
 mod report;
@@ -37,6 +38,7 @@ use crate::policy::{AliasKey, Limits, Pattern, Policy, Recipients};
 
 use document::{Document, Given};
 pub use environment::Environment;
+pub use hand_in::{HandIn, HandInError, load_hand_in, usual_listeners};
 pub use report::Mistakes;
 use report::Report;
 pub use settings::{AccountSettings, Keep, LogSettings};

@@ -41,7 +41,7 @@ pub struct Settings {
 }
 
 /// The conversation with one client.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Session {
     settings: Arc<Settings>,
     offer: Offer,
@@ -59,7 +59,7 @@ pub struct Session {
 }
 
 /// Where the conversation stands.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum State {
     /// Nothing was heard but these bytes, with which another protocol may begin.
     Opening(Vec<u8>),
@@ -79,7 +79,7 @@ enum State {
 }
 
 /// One message, before its content.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Transaction {
     reverse_path: ReversePath,
     smtputf8: bool,
