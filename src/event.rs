@@ -32,6 +32,8 @@ pub enum Event<'a> {
     Accepted {
         id: MessageId,
         client: &'a str,
+        /// What the client called itself with AUTH.
+        login: Option<&'a str>,
         from: &'a str,
         to: &'a str,
         size: u64,
@@ -41,6 +43,12 @@ pub enum Event<'a> {
         reply: &'a str,
         command: &'a str,
         reason: &'a str,
+    },
+    /// A client could not begin TLS: why, and what to change.
+    TlsFailed {
+        client: &'a str,
+        reason: &'a str,
+        cure: &'a str,
     },
     Delivered {
         id: MessageId,
@@ -111,10 +119,13 @@ pub fn log(event: &Event<'_>) {
         E::Reloaded { changes } => info!(event = "reloaded", changes, "configuration read again: {changes}"),
         E::Connected { client } => debug!(event = "connected", client),
         E::Disconnected { client, messages } => debug!(event = "disconnected", client, messages),
-        E::Accepted { id, client, from, to, size } => info!(event = "accepted", %id, client, from, to, size),
+        E::Accepted { id, client, login, from, to, size } => {
+            info!(event = "accepted", %id, client, login, from, to, size);
+        }
         E::Rejected { client, reply, command, reason } => {
             info!(event = "rejected", client, reply, command, reason);
         }
+        E::TlsFailed { client, reason, cure } => warn!(event = "tls_failed", client, reason, cure),
         E::Delivered { id, to, account, reply, attempts, delay_ms } => {
             info!(event = "delivered", %id, to, account, reply, attempts, delay_ms);
         }

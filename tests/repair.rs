@@ -98,7 +98,7 @@ impl Case {
         let recipients = vec![Recipient::from("you@example.org".parse::<Address>().unwrap())];
         let submission = Submission {
             envelope: Envelope { reverse_path, recipients, smtputf8: false },
-            client: Client { helo: self.helo.clone(), ip: self.ip.parse().ok() },
+            client: Client { helo: self.helo.clone(), ip: self.ip.parse().ok(), login: None },
             protocol: Protocol::from_word(&self.protocol),
             account: "home".to_owned(),
             received: self.received.parse().unwrap(),

@@ -50,6 +50,7 @@ pub fn write_head(out: &mut impl Write, hostname: &str, head: &Head) -> io::Resu
         "account": submission.account,
         "helo": submission.client.helo,
         "ip": submission.client.ip.map(|ip| ip.to_string()),
+        "login": submission.client.login,
         "protocol": submission.protocol.as_str(),
         "attempts": attempts,
         "held": held,
@@ -137,7 +138,8 @@ fn take_ours(words: &Value, head: &mut Head) -> Option<()> {
     words["account"].as_str()?.clone_into(&mut submission.account);
     submission.protocol = Protocol::from_word(words["protocol"].as_str()?);
     let ip = words["ip"].as_str().map(str::parse).transpose().ok()?;
-    submission.client = Client { helo: words["helo"].as_str()?.to_owned(), ip };
+    let login = words["login"].as_str().map(str::to_owned);
+    submission.client = Client { helo: words["helo"].as_str()?.to_owned(), ip, login };
     head.size = words["size"].as_u64();
     Some(())
 }
@@ -222,7 +224,11 @@ mod tests {
         restored.held = true;
         let submission = &mut restored.submission;
         submission.received = Timestamp::from_second(1_700_000_000).unwrap();
-        submission.client = Client { helo: "ups \"cellar\"".to_owned(), ip: Some([192, 0, 2, 7].into()) };
+        submission.client = Client {
+            helo: "ups \"cellar\"".to_owned(),
+            ip: Some([192, 0, 2, 7].into()),
+            login: Some("ups".to_owned()),
+        };
         submission.envelope.reverse_path = ReversePath::Mailbox(address("ups@example.org"));
         submission.envelope.smtputf8 = true;
         let original = Some(address("root@localhost"));

@@ -27,7 +27,7 @@ pub struct Options {
     /// Only senders with this in their address.
     #[arg(long, value_name = "TEXT")]
     from: Option<String>,
-    /// Only clients with this in their name or address.
+    /// Only clients with this in their name, address or login.
     #[arg(long, value_name = "TEXT")]
     client: Option<String>,
     /// Attempts after which the mail was still owed, too.
@@ -80,7 +80,7 @@ fn print(options: &Options, past: &Past) -> Result<(), Failure> {
         past.outcome,
         table::sender(&past.from),
         past.to.address,
-        past.client,
+        table::client(&past.client),
         past.reply,
     );
     Ok(writeln!(io::stdout(), "{line}")?)

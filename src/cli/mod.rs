@@ -3,7 +3,7 @@
 //! Commands print what was asked for on standard output and everything else on standard error. Exit statuses follow
 //! `sysexits.h`, so that scripts can tell a mistake from bad luck.
 
-mod batch;
+pub mod batch;
 mod check;
 mod demo;
 mod explain;
@@ -144,7 +144,7 @@ impl Failure {
         const NOPERM: u8 = 77;
         const CONFIG: u8 = 78;
         match self {
-            Failure::Configuration(_) | Failure::Start(StartError::Trust(_)) => CONFIG,
+            Failure::Configuration(_) | Failure::Start(StartError::Trust(_) | StartError::Certificate(_)) => CONFIG,
             Failure::Start(StartError::Listen(BindError::Forbidden(_))) => NOPERM,
             Failure::Start(StartError::Listen(_) | StartError::Signals(_)) | Failure::Unavailable(_) => UNAVAILABLE,
             Failure::Start(StartError::Spool(error)) | Failure::Open(error) => match error {

@@ -172,7 +172,7 @@ async fn show(spool: &SqliteSpool, id: MessageId, json: bool) -> Result<(), Fail
     let submission = &record.submission;
     let mut out = io::stdout().lock();
     writeln!(out, "Message   {id}")?;
-    writeln!(out, "Received  {} from {}", table::time(submission.received), submission.client)?;
+    writeln!(out, "Received  {} from {}", table::time(submission.received), table::client(&submission.client))?;
     writeln!(out, "Size      {}", table::size(record.size))?;
     writeln!(out, "Account   {}", submission.account)?;
     writeln!(out, "From      {}", table::sender(&submission.envelope.reverse_path))?;
@@ -219,6 +219,7 @@ fn record_json(id: MessageId, record: &Record) -> serde_json::Value {
         "next_try": record.queued.as_ref().and_then(|queued| queued.next_try).map(|time| time.to_string()),
         "state": record.queued.as_ref().map_or("settled", |queued| queued.state.word()),
         "client": submission.client.to_string(),
+        "login": submission.client.login,
         "history": record.past.iter().map(past_json).collect::<Vec<_>>(),
     })
 }
@@ -235,6 +236,7 @@ pub fn past_json(past: &Past) -> serde_json::Value {
         "original": past.to.original.as_ref().map(ToString::to_string),
         "reply": past.reply,
         "client": past.client.to_string(),
+        "login": past.client.login,
         "attempts": past.attempts,
         "delay_ms": past.delay_ms,
     })

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-use crate::mail::{ReversePath, Timestamp};
+use crate::mail::{Client, ReversePath, Timestamp};
 
 /// Prints a heading and rows, columns aligned to the left. The last column is as long as it is.
 pub fn print(heading: &[&str], rows: &[Vec<String>]) -> io::Result<()> {
@@ -57,6 +57,14 @@ pub fn size(bytes: u64) -> String {
 /// A sender; nobody is `<>`.
 pub fn sender(from: &ReversePath) -> String {
     from.address().map_or_else(|| "<>".to_owned(), ToString::to_string)
+}
+
+/// A client, and what it logged in as.
+pub fn client(client: &Client) -> String {
+    match &client.login {
+        Some(login) => format!("{client} as {login}"),
+        None => client.to_string(),
+    }
 }
 
 /// A time as people write it, in UTC.

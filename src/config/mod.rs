@@ -9,6 +9,7 @@
 //! `relay.example.toml`, and a mistake in `tests/config`.
 
 mod account;
+pub mod container;
 mod document;
 pub mod environment;
 mod hand_in;
@@ -16,6 +17,7 @@ pub mod keys;
 mod listen;
 mod report;
 pub mod settings;
+mod tls;
 mod value;
 
 use std::collections::BTreeMap;
@@ -29,6 +31,7 @@ use tracing::Level;
 use crate::delivery::ledger::DAY;
 use crate::delivery::schedule::{OnUncertain, Patience};
 use crate::listener;
+use crate::listener::tls::CertificateFiles;
 use crate::log::Format;
 use crate::mail::Address;
 use crate::policy::{AliasKey, Limits, Pattern, Policy, Recipients};
@@ -45,6 +48,8 @@ pub use settings::{AccountSettings, Keep, LogSettings};
 pub struct Config {
     /// At least one.
     pub listeners: Vec<listener::Settings>,
+    /// There where a listener has TLS.
+    pub tls: Option<CertificateFiles>,
     /// With our own name and the name of the account.
     pub policy: Policy,
     pub account: AccountSettings,
@@ -133,11 +138,12 @@ fn warn_of_misspelt_variables(environment: &Environment, report: &mut Report) {
 }
 
 fn assemble(document: &Document<'_>, report: &mut Report) -> Option<Config> {
-    for table in ["[tls]", "[[user]]"].iter().flat_map(|header| document.tables(header)) {
+    for table in document.tables("[[user]]") {
         report.mistake(table.at, format!("{} is not supported yet", table.header()));
     }
     let hostname = hostname(document, report);
     let listeners = listen::read(document, report);
+    let tls = tls::read(document, report);
     let account = account::read(document, report);
     let recipients = recipients(document, report);
     let limits = limits(document, report);
@@ -147,7 +153,7 @@ fn assemble(document: &Document<'_>, report: &mut Report) -> Option<Config> {
     let keep = keep(document, report);
     let account = account?;
     let policy = Policy { hostname, limits, recipients, account: account.name.clone() };
-    Some(Config { listeners, policy, account, spool: spool?, keep, retry, log })
+    Some(Config { listeners, tls, policy, account, spool: spool?, keep, retry, log })
 }
 
 fn hostname(document: &Document<'_>, report: &mut Report) -> String {

@@ -241,7 +241,7 @@ mod tests {
             id: MessageId::from_number(77),
             submission: Submission {
                 envelope: Envelope { reverse_path, recipients: Vec::new(), smtputf8: false },
-                client: Client { helo: "ups".to_owned(), ip: Some([192, 0, 2, 7].into()) },
+                client: Client { helo: "ups".to_owned(), ip: Some([192, 0, 2, 7].into()), login: None },
                 protocol: Protocol::Esmtp,
                 account: "home".to_owned(),
                 received: Timestamp::from_second(1_700_000_000).unwrap(),

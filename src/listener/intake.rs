@@ -52,6 +52,7 @@ impl<'a> Intake<'a> {
         event::log(&Event::Accepted {
             id: accepted.id(),
             client: &self.client.to_string(),
+            login: self.client.login.as_deref(),
             from: &from,
             to: &to.join(","),
             size,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::intake::Intake;
 use crate::clock::now;
 use crate::mail::Client;
-use crate::smtp::{Action, Input, Session, Settings};
+use crate::smtp::{Action, Input, Offer, Session, Settings};
 use crate::spool::Spool;
 
 /// Where such a program is.
@@ -30,8 +30,8 @@ impl std::fmt::Debug for Local<'_> {
 impl<'a> Local<'a> {
     /// Begins one; the second value is the greeting.
     pub async fn begin(settings: Arc<Settings>, spool: &'a dyn Spool) -> (Local<'a>, Vec<u8>) {
-        let client = Client { helo: String::new(), ip: Some(HERE) };
-        let (session, greeting) = Session::new(settings, Some(HERE));
+        let client = Client { helo: String::new(), ip: Some(HERE), login: None };
+        let (session, greeting) = Session::new(settings, Offer::default(), Some(HERE));
         let mut local = Local { session, intake: Intake::new(client, spool), closed: false };
         let greeting = local.carry_out(greeting).await;
         (local, greeting)
@@ -63,6 +63,8 @@ impl<'a> Local<'a> {
                     actions.extend(self.session.advance(now(), Input::Stored(stored)));
                 }
                 Action::Log { refusal, command } => self.intake.log_refusal(&refusal, &command),
+                // Never offered here.
+                Action::Encrypt => {}
                 Action::Close(_) => self.closed = true,
             }
         }

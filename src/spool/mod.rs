@@ -276,7 +276,7 @@ pub struct Filter {
     pub to: Option<String>,
     /// Part of the address.
     pub from: Option<String>,
-    /// Part of the client's name or address.
+    /// Part of the client's name, address or login.
     pub client: Option<String>,
     /// Only outcomes after which nothing is owed.
     pub only_final: bool,

@@ -27,7 +27,7 @@ pub fn submission(to: &[&str], received: Timestamp) -> Submission {
     let reverse_path = ReversePath::Mailbox(address("ups@example.org"));
     Submission {
         envelope: Envelope { reverse_path, recipients, smtputf8: false },
-        client: Client { helo: "ups".to_owned(), ip: Some([192, 0, 2, 7].into()) },
+        client: Client { helo: "ups".to_owned(), ip: Some([192, 0, 2, 7].into()), login: Some("cellar".to_owned()) },
         protocol: Protocol::Esmtp,
         account: "home".to_owned(),
         received,

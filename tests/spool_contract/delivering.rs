@@ -41,6 +41,7 @@ contract! {
         odd.envelope.reverse_path = ReversePath::Null;
         odd.client.ip = Some("2001:db8::1".parse().unwrap());
         odd.client.helo = String::new();
+        odd.client.login = None;
         let id = opened.spool().accept(odd.clone(), Content::Memory(Bytes::new())).await.unwrap().id();
         assert_eq!(claim(opened.spool(), at(1)).await.message.submission, odd);
         assert_eq!(content(opened.spool(), id).await, b"");

@@ -161,6 +161,7 @@ contract! {
         assert_eq!(found(Filter { from: some("Device2"), ..Filter::default() }).await, ["refused"]);
         assert_eq!(found(Filter { client: some("printer0"), ..Filter::default() }).await, ["deferred"]);
         assert_eq!(found(Filter { client: some("192.0.2.7"), ..Filter::default() }).await.len(), 3);
+        assert_eq!(found(Filter { client: some("CELLAR"), ..Filter::default() }).await.len(), 3, "by its login");
         assert_eq!(found(Filter { to: some("nobody"), ..Filter::default() }).await, Vec::<String>::new());
         let all = spool.history(&Filter { limit: 9, ..Filter::default() }).await.unwrap();
         assert_eq!(found(Filter { after: Some(all[1].0), ..Filter::default() }).await, ["refused"]);

@@ -61,8 +61,8 @@ pub fn add_message(
     run(
         db,
         "INSERT INTO message (id, account, received, size, reverse_path, smtputf8, protocol, helo, ip, due, leased,
-             generation, patience_ms)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?3, ?10, ?11,
+             generation, login, patience_ms)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?3, ?10, ?11, ?12,
              coalesce((SELECT patience_ms FROM account WHERE name = ?2), 0))",
         params![
             id.number(),
@@ -76,6 +76,7 @@ pub fn add_message(
             client.ip.map(|ip| ip.to_string()),
             leased.is_some(),
             leased.unwrap_or_default(),
+            client.login,
         ],
     )?;
     for (place, recipient) in (0_i64..).zip(&envelope.recipients) {

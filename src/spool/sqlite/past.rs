@@ -26,27 +26,27 @@ pub fn add_past(db: &Connection, id: MessageId, place: u32, outcome: &str, reply
 }
 
 const PAST: &str = "SELECT message.account, message.received, message.reverse_path, message.smtputf8, message.protocol,
-         message.helo, message.ip, recipient.address, recipient.original, past.number, past.message, past.at,
+         message.helo, message.ip, message.login, recipient.address, recipient.original, past.number, past.message, past.at,
          past.outcome, past.reply, past.attempts
      FROM past JOIN message ON message.id = past.message
          JOIN recipient ON recipient.message = past.message AND recipient.place = past.place";
 
 fn past(row: &Row<'_>) -> Result<(i64, Past)> {
     let submission = rows::submission(row)?;
-    let at = rows::time(row, 11)?;
+    let at = rows::time(row, 12)?;
     let past = Past {
-        id: rows::id(row, 10)?,
+        id: rows::id(row, 11)?,
         at,
-        outcome: row.get(12)?,
+        outcome: row.get(13)?,
         account: submission.account,
         from: submission.envelope.reverse_path,
-        to: rows::recipient(row, 7)?,
-        reply: row.get(13)?,
+        to: rows::recipient(row, 8)?,
+        reply: row.get(14)?,
         client: submission.client,
-        attempts: row.get(14)?,
+        attempts: row.get(15)?,
         delay_ms: at.as_millisecond() - submission.received.as_millisecond(),
     };
-    Ok((row.get(9)?, past))
+    Ok((row.get(10)?, past))
 }
 
 /// The past, newest first.
@@ -55,7 +55,8 @@ pub fn history(db: &Connection, filter: &Filter) -> Result<Vec<(i64, Past)>> {
         "{PAST} WHERE past.number > ?1 AND past.at >= ?2
              AND (?3 IS NULL OR instr(lower(recipient.address), ?3) OR instr(lower(recipient.original), ?3))
              AND (?4 IS NULL OR instr(lower(message.reverse_path), ?4))
-             AND (?5 IS NULL OR instr(lower(message.helo), ?5) OR instr(message.ip, ?5))
+             AND (?5 IS NULL OR instr(lower(message.helo), ?5) OR instr(message.ip, ?5)
+                 OR instr(lower(message.login), ?5))
              AND (?6 = 0 OR past.outcome NOT IN ('deferred', 'uncertain'))
          ORDER BY past.number DESC LIMIT ?7"
     ))?

@@ -10,10 +10,10 @@ use crate::mail::{
 
 /// Columns that [`submission`] reads, in this order and first in a row.
 pub const SUBMISSION: &str = "message.account, message.received, message.reverse_path, message.smtputf8, \
-                              message.protocol, message.helo, message.ip";
+                              message.protocol, message.helo, message.ip, message.login";
 
 /// How many columns those are.
-pub const SUBMISSION_COLUMNS: usize = 7;
+pub const SUBMISSION_COLUMNS: usize = 8;
 
 /// Reads a submission, still without recipients.
 pub fn submission(row: &Row<'_>) -> rusqlite::Result<Submission> {
@@ -23,7 +23,7 @@ pub fn submission(row: &Row<'_>) -> rusqlite::Result<Submission> {
         received: time(row, 1)?,
         envelope: Envelope { reverse_path: reverse_path(row, 2)?, recipients: Vec::new(), smtputf8: row.get(3)? },
         protocol: Protocol::from_word(&row.get::<_, String>(4)?),
-        client: Client { helo: row.get(5)?, ip: ip.and_then(|text| text.parse().ok()) },
+        client: Client { helo: row.get(5)?, ip: ip.and_then(|text| text.parse().ok()), login: row.get(7)? },
     })
 }
 

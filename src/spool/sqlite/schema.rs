@@ -14,7 +14,12 @@ use super::sql::STATEMENTS_KEPT;
 /// Says to `file(1)` and to us that a database is ours: "SMTH".
 const APPLICATION_ID: i32 = 0x534d_5448;
 /// Counts up with every change of the tables; `STEPS` brings older ones up to it.
-const STEPS: &[&str] = &[include_str!("schema.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
+const STEPS: &[&str] = &[
+    include_str!("schema.sql"),
+    include_str!("schema_2.sql"),
+    include_str!("schema_3.sql"),
+    include_str!("schema_4.sql"),
+];
 /// Before this, two connections could corrupt the database at the same instant (sqlite.org/changes.html, 3.51.3).
 const SQLITE_VERSION_MIN: i32 = 3_051_003;
 /// How long to wait for another process, such as a queue command, to finish its transaction.
