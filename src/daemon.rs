@@ -5,10 +5,10 @@
 //! any of them, since what was not settled is still in the spool.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::ServerConfig;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -18,8 +18,9 @@ use crate::clock::now;
 use crate::config::{Config, Keep};
 use crate::delivery::{self, Delivery};
 use crate::event::{self, Event};
+use crate::listener::tls::{self, Certificate, CertificateError, CertificateFiles};
 use crate::listener::trace;
-use crate::listener::{self, BindError, Bound, Seats, Service};
+use crate::listener::{self, BindError, Bound, BoundAddress, Seats, Service, TlsMode};
 use crate::smtp;
 use crate::spool::sqlite::{OpenError, SqliteSpool};
 use crate::spool::{Noted, Order, Spool, SpoolError, Which};
@@ -50,6 +51,8 @@ pub enum StartError {
     #[error(transparent)]
     Listen(#[from] BindError),
     #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    #[error(transparent)]
     Trust(#[from] TrustError),
     #[error("cannot wait for signals: {0}")]
     Signals(std::io::Error),
@@ -59,12 +62,13 @@ pub enum StartError {
 pub struct Daemon {
     spool: Arc<SqliteSpool>,
     /// Where clients may connect.
-    pub addresses: Vec<SocketAddr>,
+    pub addresses: Vec<BoundAddress>,
     config: Config,
     stop: watch::Sender<bool>,
     session: watch::Sender<Arc<smtp::Settings>>,
     keep: watch::Sender<Keep>,
     doors: HashMap<String, watch::Sender<listener::Settings>>,
+    certificate: ShownCertificate,
     listeners: JoinSet<()>,
     delivery: Deliveries,
     housekeeping: JoinHandle<()>,
@@ -77,6 +81,12 @@ impl std::fmt::Debug for Daemon {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Daemon {{ {:?} }}", self.addresses)
     }
+}
+
+/// The certificate that clients see, and what keeps it up to date.
+struct ShownCertificate {
+    shown: watch::Sender<Option<Arc<ServerConfig>>>,
+    keeper: Option<JoinHandle<()>>,
 }
 
 /// The deliveries. Those of the configuration before may still have an attempt under way.
@@ -95,6 +105,7 @@ impl Daemon {
     /// Says what is in the way; nothing is left running then.
     pub async fn start(config: Config) -> Result<Daemon, StartError> {
         let trust = Trust::new(config.account.ca_file.as_deref())?;
+        let certificate = read_certificate(&config)?;
         let mut bound = listener::inherited(&config.listeners)?;
         if bound.is_empty() {
             for settings in &config.listeners {
@@ -108,9 +119,12 @@ impl Daemon {
         let seats = seats(&config, bound.len());
         let (traces, configured) = watch::channel(Arc::new(config.traces.clone()));
         let (wants, wanted) = watch::channel(Arc::new(config.traces.clone()));
-        let service = Service::new(Arc::clone(&spool) as Arc<dyn Spool>, session_settings, seats).tracing(wanted);
+        let certificate = ShownCertificate::show(certificate);
+        let shown = certificate.shown.subscribe();
+        let service =
+            Service::new(Arc::clone(&spool) as Arc<dyn Spool>, session_settings, shown, seats).tracing(wanted);
         let service = Arc::new(service);
-        let addresses: Vec<SocketAddr> = bound.iter().map(|bound| bound.address).collect();
+        let addresses = bound.iter().map(|bound| bound.address.clone()).collect();
         let mut daemon = Daemon {
             delivery: Deliveries::start(&spool, &config, trust).await,
             orders: tokio::spawn(trace::follow_orders(config.spool.clone(), configured, wants)),
@@ -123,6 +137,7 @@ impl Daemon {
             session,
             keep,
             doors: HashMap::new(),
+            certificate,
             listeners: JoinSet::new(),
         };
         for bound in bound {
@@ -142,10 +157,12 @@ impl Daemon {
     /// Goes on under another configuration. What cannot change while running is said, and stays as it was.
     pub async fn reload(&mut self, config: Config) -> Result<(), StartError> {
         let trust = Trust::new(config.account.ca_file.as_deref())?;
+        let certificate = read_certificate(&config)?;
         let fixed = fixed_parts_that_differ(&self.config, &config);
         self.session.send_replace(Arc::new(session_settings(&config)));
         self.keep.send_replace(config.keep);
         self.traces.send_replace(Arc::new(config.traces.clone()));
+        self.certificate.replace(certificate);
         for settings in &config.listeners {
             if let Some(door) = self.doors.get(&settings.address) {
                 door.send_replace(settings.clone());
@@ -168,6 +185,7 @@ impl Daemon {
         self.delivery.stop.send_replace(true);
         self.housekeeping.abort();
         self.orders.abort();
+        self.certificate.replace(None);
         let orderly = async {
             while self.listeners.join_next().await.is_some() {}
             while self.delivery.tasks.join_next().await.is_some() {}
@@ -185,6 +203,25 @@ impl Daemon {
         if let Some(spool) = Arc::into_inner(self.spool) {
             // What is not synced by then nobody was promised.
             let _ = timeout_at(end, tokio::task::spawn_blocking(|| spool.close())).await;
+        }
+    }
+}
+
+impl ShownCertificate {
+    fn show(certificate: Option<Certificate>) -> ShownCertificate {
+        let mut shown = ShownCertificate { shown: watch::channel(None).0, keeper: None };
+        shown.replace(certificate);
+        shown
+    }
+
+    fn replace(&mut self, certificate: Option<Certificate>) {
+        if let Some(keeper) = self.keeper.take() {
+            keeper.abort();
+        }
+        self.shown.send_replace(certificate.as_ref().map(|certificate| Arc::clone(&certificate.tls)));
+        if let Some(certificate) = certificate {
+            certificate.warnings(now()).iter().for_each(|warning| event::log(&Event::Warning { warning }));
+            self.keeper = Some(tokio::spawn(tls::keep(certificate, self.shown.clone())));
         }
     }
 }
@@ -282,6 +319,15 @@ async fn keep_house(
 async fn prune(spool: &SqliteSpool, history: Duration) -> Result<(), SpoolError> {
     while spool.prune(now(), history).await? {}
     Ok(())
+}
+
+/// The certificate for clients, where any listener has use for one.
+///
+/// # Errors
+/// Where it is not there or of no use.
+pub fn read_certificate(config: &Config) -> Result<Option<Certificate>, CertificateError> {
+    let wanted = config.listeners.iter().any(|listener| listener.tls != TlsMode::Off);
+    config.tls.as_ref().filter(|_| wanted).map(CertificateFiles::read).transpose()
 }
 
 fn session_settings(config: &Config) -> smtp::Settings {

@@ -110,9 +110,11 @@ impl Pattern {
 }
 
 /// Who may connect to one listener.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Allow {
     pub networks: Vec<IpNet>,
+    /// Not these, whatever the networks say: gateways of a container, behind which strangers stand.
+    pub except: Vec<IpAddr>,
 }
 
 impl Allow {
@@ -120,7 +122,24 @@ impl Allow {
     #[must_use]
     pub fn admits(&self, ip: IpAddr) -> bool {
         let ip = ip.to_canonical();
-        self.networks.iter().any(|network| network.contains(&ip))
+        self.networks.iter().any(|network| network.contains(&ip)) && !self.except.contains(&ip)
+    }
+
+    /// Why a client at `ip` may not connect.
+    #[must_use]
+    pub fn refusal(&self, ip: IpAddr) -> Option<Refusal> {
+        let ip = ip.to_canonical();
+        if self.admits(ip) {
+            return None;
+        }
+        let refusal = if self.except.contains(&ip) { Refusal::ClientIsGateway } else { Refusal::ClientNotAllowed };
+        Some(refusal(ip.to_string()))
+    }
+
+    /// Why one at `ip` may not say who others are. Programs of this machine may.
+    #[must_use]
+    pub fn proxy_refusal(&self, ip: Option<IpAddr>) -> Option<Refusal> {
+        ip.filter(|ip| !self.admits(*ip)).map(|ip| Refusal::ProxyNotTrusted(ip.to_canonical().to_string()))
     }
 }
 
@@ -369,11 +388,13 @@ mod tests {
     #[test]
     fn a_listener_admits_its_networks_alone() {
         let networks = ["192.168.1.0/24", "fe80::/10", "10.1.2.3/32"].map(|network| network.parse().unwrap());
-        let allow = Allow { networks: networks.to_vec() };
+        let allow = Allow { networks: networks.to_vec(), except: vec!["192.168.1.254".parse().unwrap()] };
         for (ip, is_admitted) in [
             ("192.168.1.0", true),
             ("192.168.1.255", true),
             ("::ffff:192.168.1.7", true),
+            ("192.168.1.254", false),
+            ("::ffff:192.168.1.254", false),
             ("192.168.2.1", false),
             ("::ffff:192.168.2.1", false),
             ("10.1.2.3", true),
@@ -385,6 +406,6 @@ mod tests {
         ] {
             assert_eq!(allow.admits(ip.parse().unwrap()), is_admitted, "{ip}");
         }
-        assert!(!Allow { networks: vec![] }.admits("127.0.0.1".parse().unwrap()), "an empty list admits nobody");
+        assert!(!Allow::default().admits("127.0.0.1".parse().unwrap()), "an empty list admits nobody");
     }
 }

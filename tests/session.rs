@@ -26,6 +26,7 @@ impl Seen {
                 Action::Send(replies) => self.replies.push_str(str::from_utf8(&replies).unwrap()),
                 Action::Append(piece) => self.pieces.extend_from_slice(&piece),
                 Action::Discard => self.pieces.clear(),
+                Action::Encrypt => panic!("it is not offered"),
                 Action::Log { refusal, command } => self.log.push((refusal, command)),
                 Action::Close(_) => self.closed = true,
                 Action::Store { submission, rest } => {

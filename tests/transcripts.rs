@@ -17,6 +17,7 @@
 //! | `S~ TEXT` | the reply line begins so |
 //! | `S* N TEXT` | as `S:`, N times |
 //! | `when silence`, `when stop` | the client says nothing for too long; the relay is to stop |
+//! | `given starttls`, `when encrypted` | STARTTLS is offered; the handshake that was asked for is done |
 //! | `when reconnected` | the client is gone, and comes back with a new connection |
 //! | `then stored N` | so many messages are in the store: every transcript says so |
 //! | `then N from A`, `to A, B`, `client C`, `by P`, `size N`, `content TEXT` | what the Nth of them is |
@@ -45,6 +46,7 @@ enum Step {
     Client(Vec<u8>),
     Silence,
     Stop,
+    Encrypt,
     Reconnect,
 }
 
@@ -84,6 +86,7 @@ enum Store {
 #[derive(Debug)]
 struct Transcript {
     policy: Policy,
+    offer: Offer,
     store: Store,
     turns: Vec<Turn>,
     checks: Vec<String>,
@@ -161,7 +164,7 @@ fn now() -> Timestamp {
 
 fn connect(transcript: &Transcript) -> (Session, Vec<Action>) {
     let settings = Arc::new(Settings { policy: transcript.policy.clone() });
-    Session::new(settings, Offer::default(), Some("192.0.2.7".parse().unwrap()))
+    Session::new(settings, transcript.offer, Some("192.0.2.7".parse().unwrap()))
 }
 
 /// Carries out what a session wants, as the listener does.
@@ -172,6 +175,8 @@ struct Player<'a> {
     upload: Option<Result<Upload, AcceptError>>,
     played: Played,
     ids: Vec<MessageId>,
+    /// Asked for, and not done yet.
+    handshake: bool,
 }
 
 impl Player<'_> {
@@ -179,7 +184,7 @@ impl Player<'_> {
         let (session, greeting) = connect(transcript);
         let played = Played { replies: vec![Vec::new()], ..Played::default() };
         let mut conversation =
-            Player { store: transcript.store, spool, session, upload: None, played, ids: Vec::new() };
+            Player { store: transcript.store, spool, session, upload: None, played, ids: Vec::new(), handshake: false };
         conversation.carry_out(greeting).await;
         for step in cut.apply(&transcript.turns) {
             if cut == Cut::Turns {
@@ -189,11 +194,17 @@ impl Player<'_> {
                 Step::Client(bytes) => conversation.session.advance(now(), Input::Bytes(&bytes)),
                 Step::Silence => conversation.session.advance(now(), Input::Silence),
                 Step::Stop => conversation.session.advance(now(), Input::Stop),
+                Step::Encrypt => conversation.encrypt(),
                 Step::Reconnect => conversation.reconnect(transcript),
             };
             conversation.carry_out(actions).await;
         }
         conversation.read_back(leases).await
+    }
+
+    fn encrypt(&mut self) -> Vec<Action> {
+        assert!(std::mem::take(&mut self.handshake), "nobody asked for TLS");
+        self.session.advance(now(), Input::Encrypted)
     }
 
     fn reconnect(&mut self, transcript: &Transcript) -> Vec<Action> {
@@ -229,6 +240,7 @@ impl Player<'_> {
                 Action::Append(piece) => self.append(piece).await,
                 Action::Discard => self.upload = None,
                 Action::Store { submission, rest } => answer = Some(self.accept(*submission, rest).await),
+                Action::Encrypt => self.handshake = true,
                 Action::Log { refusal, command } => self.played.log.push(format!("{command}: {refusal}")),
                 Action::Close(_) => self.played.closed = true,
             }
@@ -345,8 +357,13 @@ impl Cut {
 
 impl Transcript {
     fn parse(name: &str, text: &str) -> Transcript {
-        let mut transcript =
-            Transcript { policy: policy(), store: Store::Works, turns: Vec::new(), checks: Vec::new() };
+        let mut transcript = Transcript {
+            policy: policy(),
+            offer: Offer::default(),
+            store: Store::Works,
+            turns: Vec::new(),
+            checks: Vec::new(),
+        };
         // What is replied before the client says anything.
         transcript.turns.push(Turn { step: Step::Client(Vec::new()), replies: Vec::new() });
         for (number, line) in text.lines().enumerate() {
@@ -363,6 +380,7 @@ impl Transcript {
                 "S*" => repeated(rest).for_each(|line| transcript.expect(Expected::Exactly(line))),
                 "when" if rest == "silence" => transcript.happen(Step::Silence),
                 "when" if rest == "stop" => transcript.happen(Step::Stop),
+                "when" if rest == "encrypted" => transcript.happen(Step::Encrypt),
                 "when" if rest == "reconnected" => transcript.happen(Step::Reconnect),
                 "then" => transcript.checks.push(rest.trim().to_owned()),
                 _ => panic!("{place}: what does {line:?} mean?"),
@@ -407,6 +425,7 @@ impl Transcript {
             "alias" => drop(recipients.alias.insert(alias_key(words[1]), words[2].parse().unwrap())),
             "allow" => recipients.allow = words[1..].iter().map(|word| pattern(word)).collect(),
             _ => match setting {
+                "starttls" => self.offer.starttls = true,
                 "spool full" => self.store = Store::Full,
                 "spool failed" => self.store = Store::Failed,
                 "stop while storing" => self.store = Store::Slow,

@@ -1,15 +1,18 @@
 //! `smarthost check`: tries everything the configuration names, step by step, without sending anything.
 
 use std::io::{self, Write};
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
 use super::{Failure, Global};
-use crate::config::{Config, Loaded};
+use crate::clock::now;
+use crate::config::{Config, Loaded, container};
 use crate::daemon::{self, StartError};
-use crate::listener::{self, BindError};
+use crate::listener::{self, BindError, Settings};
+use crate::policy::Allow;
 use crate::spool::sqlite::{self, OpenError, SqliteSpool};
 use crate::upstream::Upstream as _;
 use crate::upstream::connect::Trust;
@@ -50,17 +53,54 @@ fn tell(step: &str, words: &str) -> Result<(), Failure> {
 /// A relay that is running has the addresses already, as it should.
 fn check_listeners(config: &Config, running: bool) -> Result<(), Failure> {
     for settings in &config.listeners {
-        let who = settings.allow.networks.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-        let address = &settings.address;
+        let (address, who) = (&settings.address, who_may_send(settings));
         match listener::bind(settings) {
-            Ok(_) => tell("listener", &format!("{address} is free; {who} may send there without login"))?,
+            Ok(_) => tell("listener", &format!("{address} is free; {who}"))?,
             Err(BindError::InUse(_)) if running => {
-                tell("listener", &format!("{address} is served by the relay that is running; {who} may send there"))?;
+                tell("listener", &format!("{address} is served by the relay that is running; {who}"))?;
             }
             Err(error) => return Err(StartError::from(error).into()),
         }
+        if let Some(warning) = bridge_warning(settings, container::is_around_us(), &container::gateways()) {
+            tell("warning", &format!("{address}: {warning}"))?;
+        }
     }
-    Ok(())
+    check_certificate(config)
+}
+
+fn who_may_send(settings: &Settings) -> String {
+    let list = |allow: &Allow| {
+        let except = allow.except.iter().map(|ip| format!("but not {ip}, the gateway of this container"));
+        allow.networks.iter().map(ToString::to_string).chain(except).collect::<Vec<_>>().join(", ")
+    };
+    let allowed = list(&settings.allow);
+    match (&settings.proxy_from, settings.host.is_unix()) {
+        (None, true) => "every program of this machine that may open it may send there without login".to_owned(),
+        (None, false) => format!("{allowed} may send there without login"),
+        (Some(_), true) => format!("a proxy on this machine says who is there; {allowed} may send without login"),
+        (Some(from), false) => {
+            format!("a proxy at {} says who is there; {allowed} may send without login", list(from))
+        }
+    }
+}
+
+/// Behind a published port everybody may look like the bridge (reliability-security.md, section 8).
+fn bridge_warning(settings: &Settings, in_container: bool, gateways: &[IpAddr]) -> Option<String> {
+    let bridge = gateways.iter().find(|gateway| settings.allow.admits(**gateway))?;
+    let is_met = in_container && !settings.host.is_loopback() && settings.proxy_from.is_none();
+    is_met.then(|| {
+        format!(
+            "clients that come through a published port may all look like {bridge}, strangers too, and it may send. \
+             Publish the port for this machine alone (-p 127.0.0.1:25:25), or share the host's network"
+        )
+    })
+}
+
+fn check_certificate(config: &Config) -> Result<(), Failure> {
+    let Some(certificate) = daemon::read_certificate(config).map_err(StartError::from)? else { return Ok(()) };
+    let names = if certificate.names.is_empty() { "no name".to_owned() } else { certificate.names.join(", ") };
+    tell("certificate", &format!("for {names}; good until {}", certificate.ends.strftime("%Y-%m-%d")))?;
+    certificate.warnings(now()).iter().try_for_each(|warning| tell("warning", warning))
 }
 
 fn check_spool(config: &Config, running: bool) -> Result<(), Failure> {

@@ -147,7 +147,7 @@ impl Failure {
         const NOPERM: u8 = 77;
         const CONFIG: u8 = 78;
         match self {
-            Failure::Configuration(_) | Failure::Start(StartError::Trust(_)) => CONFIG,
+            Failure::Configuration(_) | Failure::Start(StartError::Trust(_) | StartError::Certificate(_)) => CONFIG,
             Failure::Start(StartError::Listen(BindError::Forbidden(_))) => NOPERM,
             Failure::Start(StartError::Listen(_) | StartError::Signals(_)) | Failure::Unavailable(_) => UNAVAILABLE,
             Failure::Start(StartError::Spool(error)) | Failure::Open(error) => match error {

@@ -38,6 +38,7 @@ pub const SECTIONS: [Section; 11] = [
             key("tls"),
             key("auth"),
             key("proxy"),
+            key("proxy_from"),
             key_or("allow", "SMARTHOST_ALLOW"),
         ],
     },

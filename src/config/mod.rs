@@ -9,6 +9,7 @@
 //! `relay.example.toml`, and a mistake in `tests/config`.
 
 mod account;
+pub mod container;
 mod document;
 pub mod environment;
 mod hand_in;
@@ -16,6 +17,7 @@ pub mod keys;
 mod listen;
 mod report;
 pub mod settings;
+mod tls;
 mod trace;
 mod value;
 
@@ -30,6 +32,7 @@ use tracing::Level;
 use crate::delivery::ledger::DAY;
 use crate::delivery::schedule::{OnUncertain, Patience};
 use crate::listener;
+use crate::listener::tls::CertificateFiles;
 use crate::log::Format;
 use crate::mail::Address;
 use crate::policy::{AliasKey, Limits, Pattern, Policy, Recipients};
@@ -46,6 +49,8 @@ pub use settings::{AccountSettings, Keep, LogSettings};
 pub struct Config {
     /// At least one.
     pub listeners: Vec<listener::Settings>,
+    /// There where a listener has TLS.
+    pub tls: Option<CertificateFiles>,
     /// With our own name and the name of the account.
     pub policy: Policy,
     pub account: AccountSettings,
@@ -136,11 +141,12 @@ fn warn_of_misspelt_variables(environment: &Environment, report: &mut Report) {
 }
 
 fn assemble(document: &Document<'_>, report: &mut Report) -> Option<Config> {
-    for table in ["[tls]", "[[user]]"].iter().flat_map(|header| document.tables(header)) {
+    for table in document.tables("[[user]]") {
         report.mistake(table.at, format!("{} is not supported yet", table.header()));
     }
     let hostname = hostname(document, report);
     let listeners = listen::read(document, report);
+    let tls = tls::read(document, report);
     let account = account::read(document, report);
     let recipients = recipients(document, report);
     let limits = limits(document, report);
@@ -151,7 +157,7 @@ fn assemble(document: &Document<'_>, report: &mut Report) -> Option<Config> {
     let traces = trace::read(document, spool.as_deref(), report);
     let account = account?;
     let policy = Policy { hostname, limits, recipients, account: account.name.clone() };
-    Some(Config { listeners, policy, account, spool: spool?, keep, traces, retry, log })
+    Some(Config { listeners, tls, policy, account, spool: spool?, keep, traces, retry, log })
 }
 
 fn hostname(document: &Document<'_>, report: &mut Report) -> String {

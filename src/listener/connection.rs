@@ -5,13 +5,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use rustls::ServerConfig;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::intake::Intake;
 use super::trace::Recording;
+use super::wire::Wire;
+use super::{Visitor, note_failed_handshake, shown};
 use crate::clock::now;
 use crate::event::{self, Event};
 use crate::mail::{Client, Refusal};
@@ -35,26 +36,33 @@ enum End {
 }
 
 struct Connection<'a> {
-    stream: TcpStream,
+    wire: Wire,
+    /// For STARTTLS, where it is offered.
+    tls: Option<Arc<ServerConfig>>,
     intake: Intake<'a>,
     recording: Option<Recording>,
 }
 
+/// How a client is received.
+pub struct Reception<'a> {
+    pub settings: &'a Arc<Settings>,
+    pub offer: Offer,
+    /// For STARTTLS, where it is offered.
+    pub tls: Option<Arc<ServerConfig>>,
+    pub spool: &'a dyn Spool,
+    /// Where its conversation is written down.
+    pub recording: Option<Recording>,
+}
+
 /// Talks with a client until one of the two has enough, or `stop` says so.
-pub async fn converse(
-    stream: TcpStream,
-    ip: IpAddr,
-    settings: &Arc<Settings>,
-    offer: Offer,
-    spool: &dyn Spool,
-    recording: Option<Recording>,
-    mut stop: watch::Receiver<bool>,
-) {
-    let silence = Duration::from_secs(settings.policy.limits.idle_timeout_s);
-    let client = Client { helo: String::new(), ip: Some(ip), login: None };
-    let mut connection = Connection { stream, intake: Intake::new(client, spool), recording };
-    event::log(&Event::Connected { client: &ip.to_string() });
-    let (mut session, greeting) = Session::new(Arc::clone(settings), offer, Some(ip));
+pub async fn converse(wire: Wire, ip: Option<IpAddr>, reception: Reception<'_>, mut stop: watch::Receiver<bool>) {
+    let silence = Duration::from_secs(reception.settings.policy.limits.idle_timeout_s);
+    let client = Client { helo: String::new(), ip, login: None };
+    let begin = if wire.is_encrypted() { Session::inside_tls } else { Session::new };
+    let Reception { settings, offer, tls, spool, recording } = reception;
+    let mut connection = Connection { wire, tls, intake: Intake::new(client, spool), recording };
+    event::log(&Event::Connected { client: &shown(ip) });
+    let (mut session, greeting) = begin(Arc::clone(settings), offer, ip);
     let mut end = connection.carry_out(&mut session, greeting, silence).await;
     connection.record(&[]);
     let mut buffer = Vec::with_capacity(READ_BYTES_MIN);
@@ -64,7 +72,7 @@ pub async fn converse(
         }
         buffer.clear();
         let input = tokio::select! {
-            read = timeout(silence, connection.stream.read_buf(&mut buffer)) => match read {
+            read = timeout(silence, connection.wire.read_buf(&mut buffer)) => match read {
                 Ok(Ok(count)) if count > 0 => Input::Bytes(&buffer),
                 Ok(_) => break,
                 Err(_) => Input::Silence,
@@ -73,7 +81,7 @@ pub async fn converse(
         };
         let actions = session.advance(now(), input);
         if !actions.iter().any(|action| matches!(action, Action::Send(_) | Action::Store { .. })) {
-            connection.acknowledge();
+            connection.wire.acknowledge();
         }
         end = connection.carry_out(&mut session, actions, silence).await;
         connection.record(&buffer);
@@ -82,7 +90,7 @@ pub async fn converse(
         recording.finish(matches!(end, Some(End::Closed(_))));
     }
     if let Some(End::Closed(Parting::Ours)) = end {
-        last_words(&mut connection.stream).await;
+        last_words(&mut connection.wire).await;
     }
     let Intake { client, messages, .. } = &connection.intake;
     event::log(&Event::Disconnected { client: &client.to_string(), messages: *messages });
@@ -97,7 +105,7 @@ impl Connection<'_> {
                     if let Some(recording) = &mut self.recording {
                         recording.said(&replies);
                     }
-                    match timeout(patience, self.stream.write_all(&replies)).await {
+                    match timeout(patience, self.wire.write_all(&replies)).await {
                         Ok(Ok(())) => {}
                         _ => return Some(End::Gone),
                     }
@@ -107,6 +115,12 @@ impl Connection<'_> {
                 Action::Store { submission, rest } => {
                     let stored = self.intake.store(*submission, rest).await;
                     actions.extend(session.advance(now(), Input::Stored(stored)));
+                }
+                Action::Encrypt => {
+                    if let Some(end) = self.encrypt().await {
+                        return Some(end);
+                    }
+                    actions.extend(session.advance(now(), Input::Encrypted));
                 }
                 Action::Log { refusal, command } => self.intake.log_refusal(&refusal, &command),
                 Action::Close(parting) => return Some(End::Closed(parting)),
@@ -122,37 +136,37 @@ impl Connection<'_> {
         }
     }
 
-    /// Lets the kernel acknowledge at once what no reply will soon. Old programs write line by line without `TCP_NODELAY`: each
-    /// line would wait for the acknowledgement of the one before, which Linux holds back for 40 ms.
-    fn acknowledge(&self) {
-        // Where this cannot be had, the lines only come later.
-        #[cfg(target_os = "linux")]
-        let _ = socket2::SockRef::from(&self.stream).set_tcp_quickack(true);
+    /// `Some`: it could not be had.
+    async fn encrypt(&mut self) -> Option<End> {
+        let tls = self.tls.take()?;
+        let failed = self.wire.encrypt(tls).await.err()?;
+        note_failed_handshake(self.intake.client.ip, &failed);
+        Some(End::Gone)
     }
 }
 
 /// Tells a client why it may not speak, without reading a byte of it.
-pub async fn turn_away(mut stream: TcpStream, ip: IpAddr, refusal: &Refusal) {
-    log_dismissal(ip, refusal);
-    if let Ok(Ok(())) = timeout(LAST_WORDS, stream.write_all(last_line(refusal).as_bytes())).await {
-        last_words(&mut stream).await;
+pub async fn turn_away(visitor: Visitor, refusal: &Refusal) {
+    log_dismissal(visitor.ip, refusal);
+    let mut wire = Wire::Plain(visitor.socket);
+    if let Ok(Ok(())) = timeout(LAST_WORDS, wire.write_all(last_line(refusal).as_bytes())).await {
+        last_words(&mut wire).await;
     }
 }
 
 /// The same without waiting for anything, not even until the client has read it.
-pub fn dismiss(stream: &TcpStream, ip: IpAddr, refusal: &Refusal) {
-    log_dismissal(ip, refusal);
-    // A connection that was just opened has room for a line. Where it has none, the client is gone.
-    let _ = socket2::SockRef::from(stream).send(last_line(refusal).as_bytes());
+pub fn dismiss(visitor: &Visitor, refusal: &Refusal) {
+    log_dismissal(visitor.ip, refusal);
+    visitor.socket.say_at_once(last_line(refusal).as_bytes());
 }
 
 fn last_line(refusal: &Refusal) -> String {
     format!("{}\r\n", refusal.reply())
 }
 
-fn log_dismissal(ip: IpAddr, refusal: &Refusal) {
+fn log_dismissal(ip: Option<IpAddr>, refusal: &Refusal) {
     event::log(&Event::Rejected {
-        client: &ip.to_string(),
+        client: &shown(ip),
         reply: &refusal.reply().to_string(),
         command: "",
         reason: &refusal.to_string(),
@@ -161,12 +175,13 @@ fn log_dismissal(ip: IpAddr, refusal: &Refusal) {
 
 /// Closes our side, and waits for the other one a little: a socket closed over unread bytes would send a reset,
 /// which overtakes our last reply.
-async fn last_words(stream: &mut TcpStream) {
-    let _ = stream.shutdown().await;
+async fn last_words(wire: &mut Wire) {
+    let _ = timeout(LAST_WORDS, wire.shutdown()).await;
     let mut bytes = 0;
     let drain = async {
-        let mut buffer = [0; 4096];
-        while let Ok(count @ 1..) = stream.read(&mut buffer).await {
+        let mut buffer = Vec::with_capacity(4096);
+        while let Ok(count @ 1..) = wire.read_buf(&mut buffer).await {
+            buffer.clear();
             bytes += count;
             if bytes > LAST_BYTES_MAX {
                 break;

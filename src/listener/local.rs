@@ -63,6 +63,8 @@ impl<'a> Local<'a> {
                     actions.extend(self.session.advance(now(), Input::Stored(stored)));
                 }
                 Action::Log { refusal, command } => self.intake.log_refusal(&refusal, &command),
+                // Never offered here.
+                Action::Encrypt => {}
                 Action::Close(_) => self.closed = true,
             }
         }

@@ -6,54 +6,100 @@
 
 mod bind;
 mod connection;
+mod entrance;
+mod handshake;
 mod intake;
 mod local;
 mod places;
+mod proxy;
 mod seats;
+pub mod tls;
 pub mod trace;
+mod unix;
+mod wire;
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use rustls::ServerConfig;
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 
 use crate::event::{self, Event};
+use crate::mail::Refusal;
 use crate::policy::Allow;
 use crate::smtp;
 use crate::spool::Spool;
-pub use bind::{BindError, Bound, bind, inherited};
+pub use bind::{BindError, Bound, BoundAddress, bind, inherited};
+use connection::Reception;
+pub use entrance::TlsMode;
+use entrance::Unannounced;
+use handshake::Failed;
 pub use local::Local;
+use places::Seat;
 use places::{Places, Turn};
 pub use seats::{Seats, open_descriptors, raise_descriptor_limit};
 use trace::Recording;
+use wire::Socket;
 
 /// How long to wait when no further connection can be taken, as without file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How often that is told.
 const TELL_EVERY: Duration = Duration::from_mins(1);
 
-/// One address that clients connect to, and who may.
+/// One address that clients connect to, who may, and what for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// As it was written, for messages.
     pub address: String,
     pub host: Host,
-    /// Zero means any free port.
+    /// Zero means any free port; it is zero for a Unix socket.
     pub port: u16,
     pub allow: Allow,
+    pub tls: TlsMode,
+    /// Who may say in the PROXY protocol who the client is; `None`: that is not spoken here.
+    pub proxy_from: Option<Allow>,
     pub offer: smtp::Offer,
 }
 
 impl Settings {
-    /// Whether a client at `ip` may connect, and what it is offered: both are of the same settings, always.
-    fn meet(&self, ip: IpAddr) -> (bool, smtp::Offer) {
-        (self.allow.admits(ip), self.offer)
+    /// Plain SMTP for nobody.
+    #[must_use]
+    pub fn plain(host: Host, port: u16) -> Settings {
+        let (allow, offer) = (Allow::default(), smtp::Offer::default());
+        Settings { address: String::new(), host, port, allow, tls: TlsMode::Off, proxy_from: None, offer }
     }
+
+    /// How a client is met: all of it is of the same settings, always.
+    fn meet(&self, ip: Option<IpAddr>) -> Welcome {
+        let stranger = ip.and_then(|ip| self.allow.refusal(ip));
+        Welcome { stranger, tls: self.tls, offer: self.offer }
+    }
+}
+
+/// What becomes of a client by the settings of its listener.
+struct Welcome {
+    /// Why it may not come in.
+    stranger: Option<Refusal>,
+    tls: TlsMode,
+    offer: smtp::Offer,
+}
+
+/// A connection with somebody at its other end.
+struct Visitor {
+    socket: Socket,
+    /// `None` for a program of this machine.
+    ip: Option<IpAddr>,
+}
+
+/// As the log shows it.
+fn shown(ip: Option<IpAddr>) -> String {
+    ip.map_or_else(|| "local".to_owned(), |ip| ip.to_string())
 }
 
 /// Where to listen. Names are resolved when the socket is bound: one name may stand for several addresses.
@@ -64,6 +110,8 @@ pub enum Host {
     Ip(IpAddr),
     /// In lower case.
     Name(String),
+    /// A socket in the file system; for programs of this machine.
+    Unix(PathBuf),
 }
 
 impl Host {
@@ -75,7 +123,13 @@ impl Host {
             Host::Every => false,
             Host::Ip(ip) => ip.to_canonical().is_loopback(),
             Host::Name(name) => name == "localhost",
+            Host::Unix(_) => true,
         }
+    }
+
+    #[must_use]
+    pub fn is_unix(&self) -> bool {
+        matches!(self, Host::Unix(_))
     }
 }
 
@@ -84,6 +138,8 @@ pub struct Service {
     spool: Arc<dyn Spool>,
     places: Places,
     session: watch::Receiver<Arc<smtp::Settings>>,
+    /// The certificate, for listeners with TLS.
+    tls: watch::Receiver<Option<Arc<ServerConfig>>>,
     wants: trace::Wants,
     /// When it was last told that connections cannot be accepted.
     told: Mutex<Option<Instant>>,
@@ -99,9 +155,14 @@ impl Service {
     /// `session` are the settings of sessions that begin from now on; they may change. The number of places does
     /// not.
     #[must_use]
-    pub fn new(spool: Arc<dyn Spool>, session: watch::Receiver<Arc<smtp::Settings>>, seats: Seats) -> Service {
+    pub fn new(
+        spool: Arc<dyn Spool>,
+        session: watch::Receiver<Arc<smtp::Settings>>,
+        tls: watch::Receiver<Option<Arc<ServerConfig>>>,
+        seats: Seats,
+    ) -> Service {
         let wants = watch::channel(Arc::default()).1;
-        Service { spool, places: Places::new(seats), session, wants, told: Mutex::default() }
+        Service { spool, places: Places::new(seats), session, tls, wants, told: Mutex::default() }
     }
 
     /// Writes down the conversations that are wanted.
@@ -123,11 +184,7 @@ impl Service {
         while !*stop.borrow() {
             tokio::select! {
                 accepted = socket.accept() => match accepted {
-                    Ok((stream, peer)) => {
-                        let ip = peer.ip().to_canonical();
-                        let (admitted, offer) = settings.borrow().meet(ip);
-                        self.receive(stream, ip, admitted, offer, &stop, &mut connections);
-                    }
+                    Ok((socket, ip)) => self.receive(Visitor { socket, ip }, &settings, &stop, &mut connections),
                     Err(error) => self.after_accept_error(&error).await,
                 },
                 Some(ended) = connections.join_next() => note_panic(ended),
@@ -143,47 +200,116 @@ impl Service {
     /// Decides at once what becomes of a connection, so that never more are open than there are seats.
     fn receive(
         self: &Arc<Self>,
-        stream: TcpStream,
-        ip: IpAddr,
-        admitted: bool,
-        offer: smtp::Offer,
+        visitor: Visitor,
+        settings: &watch::Receiver<Settings>,
         stop: &watch::Receiver<bool>,
         connections: &mut JoinSet<()>,
     ) {
-        let settings = Arc::clone(&self.session.borrow());
-        match self.places.turn(ip, admitted, &settings.policy.limits) {
-            Turn::Go(refusal) if admitted => connection::dismiss(&stream, ip, &refusal),
-            // A stranger who comes in crowds costs nothing, not even a line in the log.
-            Turn::Go(_) => {}
-            turn => {
-                connections.spawn(Arc::clone(self).attend(stream, ip, turn, settings, offer, stop.clone()));
+        let (welcome, proxy) = {
+            let settings = settings.borrow();
+            (settings.meet(visitor.ip), settings.proxy_from.as_ref().map(|from| from.proxy_refusal(visitor.ip)))
+        };
+        match proxy {
+            None => {
+                let session = Arc::clone(&self.session.borrow());
+                if let Some(turn) = self.turn(&visitor, &welcome, &session) {
+                    connections.spawn(Arc::clone(self).attend(visitor, turn, welcome, session, stop.clone()));
+                }
             }
+            Some(Some(refusal)) => connection::dismiss(&visitor, &refusal),
+            Some(None) => match self.places.seat() {
+                Some(seat) => {
+                    connections.spawn(Arc::clone(self).attend_behind(visitor, seat, settings.clone(), stop.clone()));
+                }
+                None => connection::dismiss(&visitor, &Refusal::TooManyConnections(self.places.limit())),
+            },
+        }
+    }
+
+    /// `None`: the client was sent away.
+    fn turn(&self, visitor: &Visitor, welcome: &Welcome, session: &smtp::Settings) -> Option<Turn> {
+        match self.places.turn(place_of(visitor.ip), welcome.stranger.clone(), &session.policy.limits) {
+            // A stranger who comes in crowds costs nothing, not even a line in the log.
+            Turn::Go(_) if welcome.stranger.is_some() => None,
+            Turn::Go(refusal) => {
+                connection::dismiss(visitor, &refusal);
+                None
+            }
+            turn => Some(turn),
+        }
+    }
+
+    /// A client behind a proxy, who is met once the proxy has said who it is.
+    async fn attend_behind(
+        self: Arc<Self>,
+        mut visitor: Visitor,
+        seat: Seat,
+        settings: watch::Receiver<Settings>,
+        mut stop: watch::Receiver<bool>,
+    ) {
+        let heard = tokio::select! {
+            heard = entrance::hear_proxy(&mut visitor.socket) => heard,
+            _ = stop.changed() => return,
+        };
+        match heard {
+            Ok(client) => visitor.ip = client.map(|ip| ip.to_canonical()).or(visitor.ip),
+            Err(Unannounced::Silent) => return,
+            Err(Unannounced::Because(why)) => {
+                return connection::turn_away(visitor, &Refusal::NotAnnounced(why)).await;
+            }
+        }
+        let welcome = settings.borrow().meet(visitor.ip);
+        let session = Arc::clone(&self.session.borrow());
+        let turn = self.turn(&visitor, &welcome, &session);
+        drop(seat);
+        if let Some(turn) = turn {
+            self.attend(visitor, turn, welcome, session, stop).await;
         }
     }
 
     async fn attend(
         self: Arc<Self>,
-        stream: TcpStream,
-        ip: IpAddr,
+        visitor: Visitor,
         turn: Turn,
-        settings: Arc<smtp::Settings>,
-        offer: smtp::Offer,
+        welcome: Welcome,
+        session: Arc<smtp::Settings>,
         stop: watch::Receiver<bool>,
     ) {
         let place = match turn {
             Turn::Speak(place) => Ok(place),
             Turn::Wait(seat, refusal) => {
-                self.places.wait(ip, &settings.policy.limits).await.ok_or((Some(seat), refusal))
+                let place = self.places.wait(place_of(visitor.ip), &session.policy.limits).await;
+                place.ok_or((Some(seat), refusal))
             }
             Turn::Leave(seat, refusal) => Err((Some(seat), refusal)),
             Turn::Go(refusal) => Err((None, refusal)),
         };
         match place {
-            Ok(_place) => {
-                let recording = Recording::begin(&self.wants.borrow(), ip, &settings.policy);
-                connection::converse(stream, ip, &settings, offer, self.spool.as_ref(), recording, stop).await;
-            }
-            Err((_seat, refusal)) => connection::turn_away(stream, ip, &refusal).await,
+            Ok(_place) => self.talk(visitor, &welcome, &session, stop).await,
+            Err((_seat, refusal)) => connection::turn_away(visitor, &refusal).await,
+        }
+    }
+
+    async fn talk(
+        &self,
+        visitor: Visitor,
+        welcome: &Welcome,
+        session: &Arc<smtp::Settings>,
+        mut stop: watch::Receiver<bool>,
+    ) {
+        let Visitor { socket, ip } = visitor;
+        let tls = if welcome.tls == TlsMode::Off { None } else { self.tls.borrow().clone() };
+        let begun = tokio::select! {
+            begun = entrance::enter(socket, welcome.tls, tls.clone()) => begun,
+            _ = stop.changed() => return,
+        };
+        let tls = tls.filter(|_| matches!(welcome.tls, TlsMode::Starttls | TlsMode::Auto));
+        let offer = smtp::Offer { starttls: tls.is_some(), ..welcome.offer };
+        let recording = ip.and_then(|ip| Recording::begin(&self.wants.borrow(), ip, &session.policy));
+        let reception = Reception { settings: session, offer, tls, spool: self.spool.as_ref(), recording };
+        match begun {
+            Ok(wire) => connection::converse(wire, ip, reception, stop).await,
+            Err(failed) => note_failed_handshake(ip, &failed),
         }
     }
 
@@ -211,6 +337,17 @@ impl Service {
 fn note_panic(ended: Result<(), tokio::task::JoinError>) {
     if let Err(error) = ended {
         event::log(&Event::Bug { reason: &error.to_string() });
+    }
+}
+
+/// Programs of this machine share their places, whichever way they come.
+fn place_of(ip: Option<IpAddr>) -> IpAddr {
+    ip.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
+}
+
+fn note_failed_handshake(ip: Option<IpAddr>, failed: &Failed) {
+    if let Failed::Because { reason, cure } = failed {
+        event::log(&Event::TlsFailed { client: &shown(ip), reason, cure });
     }
 }
 

@@ -26,17 +26,20 @@ pub use reply::{Enhanced, Refusal, Reply};
 pub struct Client {
     /// The name given in HELO or EHLO, made safe for a header and a log line; empty when none was usable.
     pub helo: String,
-    /// The address of the other end; `None` for mail made on this machine without a socket, as reports are.
+    /// The address of the other end; `None` for mail of this machine: reports of ours, and what came through a Unix socket.
     pub ip: Option<IpAddr>,
     /// The name it logged in with, made safe for a log line. Where logins are not checked this is a label and no more.
     pub login: Option<String>,
 }
 
+/// What the relay calls itself as the author of reports.
+const OURSELVES: &str = "smarthost";
+
 impl Client {
     /// The relay itself, as the author of reports.
     #[must_use]
     pub fn ourselves() -> Client {
-        Client { helo: String::new(), ip: None, login: None }
+        Client { helo: OURSELVES.to_owned(), ip: None, login: None }
     }
 }
 
@@ -46,7 +49,9 @@ impl fmt::Display for Client {
         let name = if self.helo.is_empty() { "unknown" } else { &self.helo };
         match self.ip {
             Some(ip) => write!(f, "{name}[{ip}]"),
-            None => f.write_str("smarthost"),
+            None if self.helo == OURSELVES => f.write_str(OURSELVES),
+            None if self.helo.is_empty() => f.write_str("local"),
+            None => write!(f, "{name}[local]"),
         }
     }
 }
@@ -60,6 +65,10 @@ pub enum Protocol {
     Esmtp,
     /// The client said EHLO and asked for SMTPUTF8 (RFC 6531 §4.3).
     Utf8Smtp,
+    /// ESMTP inside of TLS.
+    Esmtps,
+    /// With SMTPUTF8, inside of TLS.
+    Utf8Smtps,
     /// Made here: a report of ours.
     Local,
 }
@@ -72,6 +81,8 @@ impl Protocol {
             Protocol::Smtp => "SMTP",
             Protocol::Esmtp => "ESMTP",
             Protocol::Utf8Smtp => "UTF8SMTP",
+            Protocol::Esmtps => "ESMTPS",
+            Protocol::Utf8Smtps => "UTF8SMTPS",
             Protocol::Local => "local",
         }
     }
@@ -79,7 +90,7 @@ impl Protocol {
     /// Reads back what [`Protocol::as_str`] wrote; an unknown word counts as `SMTP`.
     #[must_use]
     pub fn from_word(word: &str) -> Protocol {
-        [Protocol::Esmtp, Protocol::Utf8Smtp, Protocol::Local]
+        [Protocol::Esmtp, Protocol::Utf8Smtp, Protocol::Esmtps, Protocol::Utf8Smtps, Protocol::Local]
             .into_iter()
             .find(|protocol| protocol.as_str() == word)
             .unwrap_or(Protocol::Smtp)

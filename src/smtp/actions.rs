@@ -40,6 +40,11 @@ impl Actions {
         self.then(Action::Store { submission: Box::new(submission), rest });
     }
 
+    /// Begins the handshake.
+    pub fn encrypt(&mut self) {
+        self.then(Action::Encrypt);
+    }
+
     /// Tells the log. It does not separate replies: nobody can see which of the two came first.
     pub fn log(&mut self, refusal: Refusal, command: String) {
         self.list.push(Action::Log { refusal, command });

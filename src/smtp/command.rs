@@ -29,6 +29,7 @@ pub enum Command {
     /// How its line ended: a CR LF there may already be the first half of the end of data.
     Data(LineEnd),
     Rset,
+    Starttls,
     Noop,
     Vrfy,
     Help,
@@ -63,7 +64,9 @@ pub fn parse(line: &[u8], end: LineEnd) -> Result<Command, Refusal> {
         b"HELP" => Ok(Command::Help),
         b"QUIT" => Ok(Command::Quit),
         b"AUTH" => Err(Refusal::NotOffered("AUTH")),
-        b"STARTTLS" => Err(Refusal::NotOffered("STARTTLS")),
+        // RFC 3207 §4.
+        b"STARTTLS" if argument.iter().all(|byte| is_blank(char::from(*byte))) => Ok(Command::Starttls),
+        b"STARTTLS" => Err(Refusal::Syntax("STARTTLS")),
         b"BDAT" => Err(Refusal::NotOffered("BDAT")),
         b"EXPN" => Err(Refusal::NotOffered("EXPN")),
         _ => Err(refuse_unknown(line)),

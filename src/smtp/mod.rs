@@ -29,6 +29,8 @@ pub const FURTHER_PIECE_BYTES: usize = 128 * 1024;
 /// What one listener offers to those who connect to it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Offer {
+    /// STARTTLS (RFC 3207).
+    pub starttls: bool,
     pub auth: Auth,
 }
 
@@ -51,6 +53,8 @@ pub enum Input<'a> {
     Bytes(&'a [u8]),
     /// The answer to [`Action::Store`].
     Stored(Result<Accepted, Refusal>),
+    /// What [`Action::Encrypt`] asked for is done: what follows comes through TLS.
+    Encrypted,
     /// The client was silent for as long as it may be.
     Silence,
     /// The relay is to stop: the session says so and ends.
@@ -69,6 +73,8 @@ pub enum Action {
     Discard,
     /// Store the message: `rest` is the whole content, or, after [`Action::Append`], what comes behind it.
     Store { submission: Box<Submission>, rest: Bytes },
+    /// Shake hands (RFC 3207 §4); where that fails the connection is over.
+    Encrypt,
     /// Tell the log: this was refused. `command` is what the client said, fit to be printed and without secrets.
     Log { refusal: Refusal, command: String },
     /// Close the connection once everything before is written.

@@ -48,6 +48,8 @@ pub struct Session {
     client: Client,
     /// What the greeting of the client makes of the protocol: SMTP or ESMTP.
     protocol: Protocol,
+    /// The client speaks through TLS.
+    encrypted: bool,
     /// The client tried to log in where that is not offered. What it says next may be its password.
     secrets_may_follow: bool,
     /// Errors against the protocol so far.
@@ -70,6 +72,8 @@ enum State {
     /// The store was asked. What the client said meanwhile is looked at when it has answered; or never, where the
     /// relay is to stop.
     Waiting { unread: Vec<u8>, stopping: bool },
+    /// STARTTLS was accepted: nothing may be heard before the handshake (reliability-security.md, section 4).
+    Encrypting,
     /// Nothing will be heard any more.
     Closed,
 }
@@ -100,8 +104,25 @@ impl Session {
         let client = Client { helo: String::new(), ip: client_ip, login: None };
         let state = State::Opening(Vec::new());
         let protocol = Protocol::Smtp;
-        let session = Session { settings, offer, client, protocol, secrets_may_follow: false, errors: 0, lines, state };
+        let session = Session {
+            settings,
+            offer,
+            client,
+            protocol,
+            encrypted: false,
+            secrets_may_follow: false,
+            errors: 0,
+            lines,
+            state,
+        };
         (session, out.into_list())
+    }
+
+    /// The same, where the client has begun with TLS.
+    #[must_use]
+    pub fn inside_tls(settings: Arc<Settings>, offer: Offer, client_ip: Option<IpAddr>) -> (Session, Vec<Action>) {
+        let (session, greeting) = Session::new(settings, offer, client_ip);
+        (Session { encrypted: true, ..session }, greeting)
     }
 
     /// Takes what happened at `now`, and returns what is to be done about it.
@@ -119,15 +140,29 @@ impl Session {
                     self.read(now, &unread, &mut out);
                 }
             }
+            (Input::Encrypted, State::Encrypting) => self.begin_anew(),
             (Input::Stop, State::Waiting { stopping, .. }) => *stopping = true,
             // While the store is asked, it is us who are silent.
-            (Input::Silence, State::Waiting { .. }) | (Input::Stored(_), _) => {}
+            (Input::Silence, State::Waiting { .. }) | (Input::Stored(_) | Input::Encrypted, _) => {}
             (Input::Silence, _) => {
                 self.leave(Refusal::Silent(self.settings.policy.limits.idle_timeout_s), &mut out);
             }
             (Input::Stop, _) => self.leave(Refusal::Stopping, &mut out),
         }
+        if matches!(self.state, State::Encrypting) {
+            out.encrypt();
+        }
         out.into_list()
+    }
+
+    /// Forgets all that was said in the clear: anybody may have said it (RFC 3207 §4.2).
+    fn begin_anew(&mut self) {
+        self.encrypted = true;
+        self.client = Client { helo: String::new(), ip: self.client.ip, login: None };
+        self.protocol = Protocol::Smtp;
+        self.secrets_may_follow = false;
+        self.lines = Lines::new(self.settings.policy.limits.command_bytes);
+        self.enter(State::Ready);
     }
 
     /// The one place where the state changes. Returns the state before.
@@ -157,6 +192,7 @@ impl Session {
                     unread.extend_from_slice(bytes);
                     return;
                 }
+                State::Encrypting => return self.refuse(Refusal::PlaintextAfterStarttls, String::new(), out),
                 State::Closed => return,
             }
         }
@@ -169,7 +205,7 @@ impl Session {
         heard.extend_from_slice(first);
         *bytes = rest;
         if heard == TLS_START {
-            self.refuse(Refusal::ForeignProtocol("TLS"), command::shown(TLS_START), out);
+            self.refuse(Refusal::TlsInTheClear, command::shown(TLS_START), out);
         } else if heard == PROXY_START {
             self.refuse(Refusal::ForeignProtocol("the PROXY protocol"), command::shown(PROXY_START), out);
         } else if !TLS_START.starts_with(heard) && !PROXY_START.starts_with(heard) {
@@ -222,6 +258,11 @@ impl Session {
             (_, Command::Ehlo(name)) => (State::Ready, Ok(self.greet(name, Protocol::Esmtp))),
             (_, Command::Rset) => (State::Ready, Ok("250 2.0.0 OK".into())),
             (_, Command::Quit) => (State::Closed, Ok("221 2.0.0 Goodbye".into())),
+            (state, Command::Starttls) if self.encrypted => {
+                (state, Err(Refusal::OutOfOrder("STARTTLS", "TLS is in use already")))
+            }
+            (state, Command::Starttls) if !self.offer.starttls => (state, Err(Refusal::NotOffered("STARTTLS"))),
+            (_, Command::Starttls) => (State::Encrypting, Ok("220 2.0.0 Go ahead with TLS".into())),
             (state, Command::Noop) => (state, Ok("250 2.0.0 OK".into())),
             // curl asks this and stops at a refusal (legacy-clients.md, section 3.3).
             (state, Command::Vrfy) => (state, Ok("252 2.0.0 Cannot verify it, send a message and see".into())),
@@ -255,8 +296,9 @@ impl Session {
             Protocol::Smtp => format!("250 {hostname}").into(),
             _ => format!(
                 "250-{hostname}\r\n250-PIPELINING\r\n250-SIZE {}\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n\
-                 {}250 ENHANCEDSTATUSCODES",
+                 {}{}250 ENHANCEDSTATUSCODES",
                 limits.message_bytes,
+                if self.offer.starttls && !self.encrypted { "250-STARTTLS\r\n" } else { "" },
                 if self.offer.auth == Auth::Off { "" } else { "250-AUTH PLAIN LOGIN\r\n" }
             )
             .into(),
@@ -318,9 +360,11 @@ impl Session {
         let Transaction { reverse_path, smtputf8, recipients, .. } = transaction;
         let mut addresses = recipients.iter().map(|recipient| &recipient.address).chain(reverse_path.address());
         let needs_smtputf8 = addresses.any(Address::needs_smtputf8);
-        let protocol = match self.protocol {
-            Protocol::Esmtp if smtputf8 => Protocol::Utf8Smtp,
-            protocol => protocol,
+        let protocol = match (self.protocol, smtputf8, self.encrypted) {
+            (Protocol::Esmtp, true, true) => Protocol::Utf8Smtps,
+            (Protocol::Esmtp, true, false) => Protocol::Utf8Smtp,
+            (Protocol::Esmtp, false, true) => Protocol::Esmtps,
+            (protocol, ..) => protocol,
         };
         Submission {
             envelope: Envelope { reverse_path, recipients, smtputf8: smtputf8 || needs_smtputf8 },

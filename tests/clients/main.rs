@@ -40,8 +40,7 @@ fn prove(client: &Client) {
     for kind in Kind::ALL.into_iter().filter(|kind| !client.lacks.contains(kind)) {
         let (mail, before) = (Mail::of(kind), gmail.received().len());
         let said = desk.run(client.script, &mail);
-        if said.status == MAY_NOT_MOUNT {
-            eprintln!("skipped: {} is not tested, for this process may not mount anything", client.name);
+        if may_not_mount(client.name, &said) {
             return;
         }
         prove_one(client, &mail, &said, &gmail, before);
@@ -58,6 +57,14 @@ fn prove(client: &Client) {
     if !client.logins.is_empty() {
         login::prove(client);
     }
+}
+
+fn may_not_mount(client: &str, said: &Said) -> bool {
+    let is_so = said.status == MAY_NOT_MOUNT;
+    if is_so {
+        eprintln!("skipped: {client} is not tested, for this process may not mount anything");
+    }
+    is_so
 }
 
 fn prove_one(client: &Client, mail: &Mail, said: &Said, gmail: &Gmail, before: usize) {

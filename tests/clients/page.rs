@@ -98,6 +98,8 @@ fn the_settings_on_the_page_are_taken() {
             machine_name: "nas".to_owned(),
             system_spool_usable: true,
             usual_files: Vec::new(),
+            gateways: Vec::new(),
+            in_container: false,
         };
         if let Err(mistakes) = config::load(Some(&file), &environment) {
             panic!("{block}\n{mistakes:?}");
