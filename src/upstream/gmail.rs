@@ -572,7 +572,7 @@ fn no_reply(stage: Stage, error: &lettre::transport::smtp::Error) -> Setback {
     match error.status() {
         Some(code) => Setback::Said(stage, Reply::received(code.into(), &cause)),
         // lettre calls the end of the connection an incomplete response.
-        None if error.is_response() && !cause.contains("incomplete") => Fault::Protocol(cause).into(),
+        None if error.is_response() && !cause.contains("incomplete") => Fault::protocol(&cause).into(),
         None => Fault::Closed { stage, reason: cause }.into(),
     }
 }
