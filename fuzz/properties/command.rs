@@ -1,7 +1,7 @@
 //! Command lines: whatever they hold, the answer is one printable line, and what was understood is understood again
 //! when it is written as it should be.
 
-use smarthost::mail::{Address, Path, Refusal};
+use smarthost::mail::{Path, Refusal};
 use smarthost::smtp::command::{self, Command};
 use smarthost::smtp::line::LineEnd;
 
@@ -64,11 +64,8 @@ fn written(path: &Path) -> String {
     let written = match path {
         Path::Null => String::new(),
         Path::Mailbox(address) => address.to_string(),
-        // A name is quoted as the local part of an address is.
-        Path::Local(name) => {
-            let address = Address::new(name, "localhost").unwrap().to_string();
-            address.trim_end_matches("@localhost").to_owned()
-        }
+        // In quotes, since single ones around a name are taken for the sender's decoration.
+        Path::Local(name) => format!("\"{}\"", name.replace('\\', "\\\\").replace('"', "\\\"")),
     };
     assert_printable(&written);
     written

@@ -208,10 +208,9 @@ fn body_is_kept(text: &[u8], sent: &Sent) {
 /// Line ends as `line_ends` promises them, in another way: with all of the text in view.
 #[must_use]
 pub fn canonical(text: &[u8]) -> Vec<u8> {
-    let text: Vec<u8> = text.iter().copied().filter(|&byte| byte != 0).collect();
-    let lf = memchr::memchr(b'\n', &text);
     // CR is a line end where there is no LF, but for one at the very end, which came with the end of the data.
-    let cr_ends_lines = lf.is_none_or(|at| at + 1 == text.len());
+    let cr_ends_lines = memchr::memchr(b'\n', text).is_none_or(|at| at + 1 == text.len());
+    let text: Vec<u8> = text.iter().copied().filter(|&byte| byte != 0).collect();
     let mut out = Vec::new();
     let mut rest = text.as_slice();
     while let Some((&byte, behind)) = rest.split_first() {

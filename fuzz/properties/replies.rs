@@ -2,6 +2,8 @@
 //! is shown of it is one printable line.
 
 use smarthost::mail::{Outcome, Reply};
+use smarthost::upstream::connect::whole_reply;
+use smarthost::upstream::fault::Fault;
 use smarthost::upstream::symptoms;
 use smarthost::upstream::verdict::{Stage, judge, judge_anywhere};
 
@@ -10,6 +12,7 @@ use super::{assert_printable, choices};
 pub fn holds(input: &[u8]) {
     let ([code_high, code_low], text) = choices(input);
     let code = u16::from_be_bytes([code_high, code_low]) % 1000;
+    is_read(text);
     let text = String::from_utf8_lossy(text);
     let reply = Reply::received(code, &text);
     assert_printable(&reply.to_string());
@@ -25,6 +28,22 @@ pub fn holds(input: &[u8]) {
     for has_reply in [true, false] {
         let _ = symptoms::find(&text, has_reply);
     }
+}
+
+/// As it comes before there is TLS, from anybody. What is no reply is shown too.
+fn is_read(wire: &[u8]) {
+    match whole_reply(wire) {
+        Ok(Some(reply)) => is_read_again(&reply),
+        Ok(None) => {}
+        Err(fault) => is_shown(&fault),
+    }
+    is_shown(&Fault::protocol(&String::from_utf8_lossy(wire)));
+}
+
+fn is_shown(fault: &Fault) {
+    let told = fault.to_string();
+    assert_printable(&told);
+    assert!(told.len() < 1000, "{told}");
 }
 
 /// The history keeps a reply as text.

@@ -86,7 +86,7 @@ pub struct Upload {
     under_way: Option<Storing>,
     /// Whether it was given up. Locked while a piece is stored, so that none comes behind its removal.
     given_up: Arc<Mutex<bool>>,
-    abandon: Option<Box<dyn FnOnce(MessageId, Arc<Mutex<bool>>) + Send + Sync>>,
+    abandon: Option<Box<dyn FnOnce(MessageId) + Send + Sync>>,
 }
 
 impl std::fmt::Debug for Upload {
@@ -98,7 +98,7 @@ impl std::fmt::Debug for Upload {
 impl Drop for Upload {
     fn drop(&mut self) {
         if let Some(abandon) = self.abandon.take() {
-            abandon(self.id, Arc::clone(&self.given_up));
+            abandon(self.id);
         }
     }
 }

@@ -279,14 +279,15 @@ impl From<Failure> for SpoolError {
 impl Spool for SqliteSpool {
     fn upload(&self, now: Timestamp) -> Upload {
         let (writer, files) = (self.writer.clone(), self.files.clone());
-        let abandon = move |id, given_up: Arc<Mutex<bool>>| {
+        let given_up = Arc::<Mutex<bool>>::default();
+        let locked = Arc::clone(&given_up);
+        let abandon = move |id| {
             writer.write_behind(move |db| {
-                *lock(&given_up) = true;
+                *lock(&locked) = true;
                 files.remove_unneeded(db, id)
             });
         };
-        let (id, given_up) = (self.numbers.next(now), Arc::default());
-        Upload { id, bytes: 0, under_way: None, given_up, abandon: Some(Box::new(abandon)) }
+        Upload { id: self.numbers.next(now), bytes: 0, under_way: None, given_up, abandon: Some(Box::new(abandon)) }
     }
 
     async fn append(&self, upload: &mut Upload, piece: Bytes) -> Result<(), AcceptError> {
