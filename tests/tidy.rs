@@ -24,8 +24,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
-            "clock", "config", "daemon", "delivery", "event", "listener", "log", "mail", "policy", "spool", "standin",
-            "upstream",
+            "clock", "config", "daemon", "delivery", "event", "listener", "log", "mail", "policy", "smtp", "spool",
+            "standin", "upstream",
         ],
     ),
 ];
@@ -35,6 +35,7 @@ const PURE: &[&str] = &[
     "src/mail",
     "src/policy.rs",
     "src/smtp",
+    "src/listener/proxy.rs",
     "src/delivery/repair",
     "src/delivery/schedule.rs",
     "src/delivery/notice.rs",
