@@ -39,6 +39,7 @@ const PURE: &[&str] = &[
     "src/cli/sendmail/arguments.rs",
     "src/cli/sendmail/compose.rs",
     "src/cli/sendmail/status.rs",
+    "src/listener/proxy.rs",
     "src/delivery/repair",
     "src/delivery/schedule.rs",
     "src/delivery/notice.rs",

@@ -57,6 +57,8 @@ fn environment(rules: u8) -> Environment {
         machine_name: "nas".to_owned(),
         system_spool_usable: rules & 2 == 0,
         usual_files: Vec::new(),
+        gateways: Vec::new(),
+        in_container: false,
     }
 }
 

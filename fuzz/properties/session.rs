@@ -95,6 +95,7 @@ impl Seen {
             }
             Action::Discard => self.pieces.clear(),
             Action::Log { refusal, command } => self.log.push((refusal, command)),
+            Action::Encrypt => panic!("TLS is not offered here"),
             Action::Close(_) => self.closed = true,
             Action::Store { submission, rest } => {
                 assert!(rest.len() <= FURTHER_PIECE_BYTES);

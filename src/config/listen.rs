@@ -88,6 +88,15 @@ fn proxy_from(document: &Document<'_>, table: Table<'_>, report: &mut Report) ->
 fn allow(document: &Document<'_>, table: Table<'_>, key: &str, report: &mut Report) -> Option<Allow> {
     let gateways = &document.environment.gateways;
     let networks = table.list_of_some(key, |raw| network(raw, gateways), report)?.concat();
+    let wants_gateway = |given: &Given<'_>| given.raw.text() == Some("gateway");
+    if let Some(given) = table.given(key).filter(|_| gateways.is_empty())
+        && given.items(report).is_some_and(|items| items.iter().any(wants_gateway))
+    {
+        report.warning(
+            given.at,
+            format!("{} names nobody by \"gateway\": this machine has no default gateway", given.name),
+        );
+    }
     let is_named = |ip: &IpAddr| networks.contains(&IpNet::from(*ip));
     let except = gateways.iter().filter(|ip| document.environment.in_container && !is_named(ip)).copied().collect();
     Some(Allow { networks, except })

@@ -45,7 +45,7 @@ use places::Seat;
 use places::{Places, Turn};
 pub use seats::{Seats, open_descriptors, raise_descriptor_limit};
 use trace::Recording;
-use wire::Socket;
+use wire::{Socket, Wire};
 
 /// How long to wait when no further connection can be taken, as without file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -299,9 +299,12 @@ impl Service {
     ) {
         let Visitor { socket, ip } = visitor;
         let tls = if welcome.tls == TlsMode::Off { None } else { self.tls.borrow().clone() };
-        let begun = tokio::select! {
-            begun = entrance::enter(socket, welcome.tls, tls.clone()) => begun,
-            _ = stop.changed() => return,
+        let begun = match welcome.tls {
+            TlsMode::Off | TlsMode::Starttls => Ok(Wire::Plain(socket)),
+            mode => tokio::select! {
+                begun = entrance::enter(socket, mode, tls.clone()) => begun,
+                _ = stop.changed() => return,
+            },
         };
         let tls = tls.filter(|_| matches!(welcome.tls, TlsMode::Starttls | TlsMode::Auto));
         let offer = smtp::Offer { starttls: tls.is_some(), ..welcome.offer };

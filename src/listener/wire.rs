@@ -145,7 +145,9 @@ impl Wire {
     /// Shakes hands. Where that fails there is no connection any more.
     pub async fn encrypt(&mut self, tls: Arc<ServerConfig>) -> Result<(), Failed> {
         if let Wire::Plain(socket) = std::mem::replace(self, Wire::Gone) {
-            *self = Wire::Tls(Box::new(handshake::shake(socket, tls).await?));
+            // Boxed, so that it is no part of every conversation in the clear.
+            let handshake = Box::pin(handshake::shake(socket, tls));
+            *self = Wire::Tls(Box::new(handshake.await?));
         }
         Ok(())
     }
