@@ -34,7 +34,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use smarthost::mail::{Address, Message, MessageId, Refusal, Submission, Timestamp};
-use smarthost::policy::{AliasKey, Limits, Pattern, Policy, Recipients};
+use smarthost::policy::{AliasKey, Limits, Pattern, Policy, Recipients, Routes};
 use smarthost::smtp::{Action, Input, Offer, Session, Settings};
 use smarthost::spool::sqlite::SqliteSpool;
 use smarthost::spool::{AcceptError, Claim, Content, Lease, Spool, Upload};
@@ -519,7 +519,7 @@ fn policy() -> Policy {
         redirect_all: None,
         allow: vec![Pattern::Everybody],
     };
-    Policy { hostname: "relay.test".into(), limits: Limits::default(), recipients, account: "home".into() }
+    Policy { hostname: "relay.test".into(), limits: Limits::default(), recipients, routes: Routes::only("home") }
 }
 
 fn alias_key(text: &str) -> AliasKey {

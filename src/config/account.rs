@@ -1,4 +1,4 @@
-//! The Gmail account and its password. No value of a password ever comes into a message.
+//! The Gmail accounts and their passwords. No value of a password ever comes into a message.
 
 use std::fs::File;
 use std::io;
@@ -13,7 +13,7 @@ use super::document::{Document, Given, Table, looks_like_app_password};
 use super::read_text;
 use super::report::{Offset, Report};
 use super::settings::AccountSettings;
-use super::value;
+use super::{routes, value};
 use crate::delivery::repair::FromRule;
 use crate::upstream::connect::TlsMode;
 
@@ -32,20 +32,42 @@ const DEFAULT_CONNECTIONS: usize = 2;
 /// What Gmail allows a private account (`gmail.md`, section 4).
 const DEFAULT_DAILY_LIMIT: u32 = 500;
 
-/// The one account, from the file and the environment together.
-pub fn read(document: &Document<'_>, report: &mut Report) -> Option<AccountSettings> {
+/// An account, and where it is written.
+pub struct Written<'a> {
+    pub settings: AccountSettings,
+    pub table: Table<'a>,
+}
+
+/// All accounts. Variables stand for one, so where there are several the file alone counts. `None`: there is a mistake.
+pub fn read<'a>(document: &'a Document<'_>, report: &mut Report) -> Option<Vec<Written<'a>>> {
     let tables = document.tables(HEADER);
-    for further in tables.iter().skip(1) {
-        report.mistake(further.at, "more than one [[account]] is not supported yet");
+    let [first, _, ..] = tables.as_slice() else {
+        let table = tables.first().copied().unwrap_or_else(|| document.absent(HEADER));
+        let is_given = ["user", "app_password", "app_password_file"].iter().any(|key| table.given(key).is_some());
+        if !table.is_written() && !is_given {
+            report.mistake(None, NO_ACCOUNT);
+            return None;
+        }
+        return Some(vec![Written { settings: read_one(table, document, true, report)?, table }]);
+    };
+    for variable in first.variables() {
+        let count = tables.len();
+        report.mistake(
+            None,
+            format!("{variable} is set, but there are {count} [[account]] in the file, and it does not say for which; unset it"),
+        );
     }
-    let table = tables.first().copied().unwrap_or_else(|| document.absent(HEADER));
-    let is_given = ["user", "app_password", "app_password_file"].iter().any(|key| table.given(key).is_some());
-    if !table.is_written() && !is_given {
-        report.mistake(None, NO_ACCOUNT);
-        return None;
-    }
+    let read = tables.iter().map(|table| {
+        let table = table.without_environment();
+        Some(Written { settings: read_one(table, document, false, report)?, table })
+    });
+    // All of them first, so that all mistakes are told.
+    read.collect::<Vec<_>>().into_iter().collect()
+}
+
+fn read_one(table: Table<'_>, document: &Document<'_>, alone: bool, report: &mut Report) -> Option<AccountSettings> {
     let user = required_user(table, report);
-    let app_password = app_password(table, document, report);
+    let app_password = app_password(table, document, alone, report);
     let name = table.read("name", value::label, report);
     let port = table.read("port", value::port, report).unwrap_or(DEFAULT_PORT);
     let tls = tls_mode(table, port, report);
@@ -58,10 +80,12 @@ pub fn read(document: &Document<'_>, report: &mut Report) -> Option<AccountSetti
     let daily_limit = table.read("daily_limit", daily_limit, report).unwrap_or(DEFAULT_DAILY_LIMIT);
     let from = table.read("from", from, report).unwrap_or(FromRule::Rewrite);
     let send_as = table.list("send_as", value::pattern, report).unwrap_or_default();
-    let user = user?;
+    let fallback = table.read("fallback", value::label, report);
+    let name = name.or_else(|| Some(user.as_ref()?.to_string())).unwrap_or_default();
+    let route = routes::route(table, &name, report);
     Some(AccountSettings {
-        name: name.unwrap_or_else(|| user.to_string()),
-        user,
+        name,
+        user: user?,
         app_password: app_password?,
         host,
         port,
@@ -71,6 +95,8 @@ pub fn read(document: &Document<'_>, report: &mut Report) -> Option<AccountSetti
         daily_limit,
         from,
         send_as,
+        route,
+        fallback,
     })
 }
 
@@ -125,7 +151,7 @@ fn ca_file(table: Table<'_>, folder: &Path, report: &mut Report) -> Option<PathB
 }
 
 /// From a variable, else from the file, else from systemd.
-fn app_password(table: Table<'_>, document: &Document<'_>, report: &mut Report) -> Option<SecretString> {
+fn app_password(table: Table<'_>, document: &Document<'_>, alone: bool, report: &mut Report) -> Option<SecretString> {
     match (table.given("app_password"), table.given("app_password_file")) {
         (Some(text), Some(file)) if text.is_from_environment() == file.is_from_environment() => {
             report.mistake(text.at, format!("{} and {} are both given; keep one of them", text.name, file.name));
@@ -133,7 +159,12 @@ fn app_password(table: Table<'_>, document: &Document<'_>, report: &mut Report) 
         }
         (Some(text), file) if file.is_none() || text.is_from_environment() => password_of_text(&text, document, report),
         (_, Some(file)) => password_of_file(&file, document, report),
-        _ => password_of_systemd(table, document, report),
+        _ if alone => password_of_systemd(table, document, report),
+        // The one credential cannot be the password of several accounts.
+        _ => {
+            report.mistake(table.at, NO_PASSWORD_OF_SEVERAL);
+            None
+        }
     }
 }
 
@@ -178,6 +209,9 @@ fn password_of_systemd(table: Table<'_>, document: &Document<'_>, report: &mut R
         }
     }
 }
+
+const NO_PASSWORD_OF_SEVERAL: &str = "[[account]] has no app_password; write app_password = \"…\" or app_password_file = \"…\"; \
+    an app password is made at https://myaccount.google.com/apppasswords";
 
 fn no_password(table: Table<'_>) -> &'static str {
     if table.is_written() {

@@ -58,6 +58,10 @@ pub const SECTIONS: [Section; 10] = [
             key("daily_limit"),
             key("from"),
             key("send_as"),
+            key("senders"),
+            key("clients"),
+            key("logins"),
+            key("fallback"),
         ],
     },
     Section {

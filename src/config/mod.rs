@@ -14,6 +14,7 @@ pub mod environment;
 pub mod keys;
 mod listen;
 mod report;
+mod routes;
 pub mod settings;
 mod value;
 
@@ -43,9 +44,10 @@ pub use settings::{AccountSettings, Keep, LogSettings};
 pub struct Config {
     /// At least one.
     pub listeners: Vec<listener::Settings>,
-    /// With our own name and the name of the account.
+    /// With our own name and the names of the accounts.
     pub policy: Policy,
-    pub account: AccountSettings,
+    /// At least one, in the order of the file.
+    pub accounts: Vec<AccountSettings>,
     /// The folder of the spool; it may not exist yet.
     pub spool: PathBuf,
     pub keep: Keep,
@@ -136,16 +138,32 @@ fn assemble(document: &Document<'_>, report: &mut Report) -> Option<Config> {
     }
     let hostname = hostname(document, report);
     let listeners = listen::read(document, report);
-    let account = account::read(document, report);
+    let accounts = account::read(document, report);
+    let routes = accounts.as_ref().and_then(|accounts| routes::join(accounts, report));
     let recipients = recipients(document, report);
     let limits = limits(document, report);
     let retry = retry(document, report);
     let log = log(document, report);
     let spool = spool(document, report);
     let keep = keep(document, report);
-    let account = account?;
-    let policy = Policy { hostname, limits, recipients, account: account.name.clone() };
-    Some(Config { listeners, policy, account, spool: spool?, keep, retry, log })
+    let policy = Policy { hostname, limits, recipients, routes: routes? };
+    let accounts = accounts?.into_iter().map(|account| account.settings).collect();
+    Some(Config { listeners, policy, accounts, spool: spool?, keep, retry, log })
+}
+
+impl Config {
+    /// An account by its name; the default one where nobody is called so.
+    #[must_use]
+    pub fn account(&self, name: &str) -> Option<&AccountSettings> {
+        let of_name = |name: &str| self.accounts.iter().find(|account| account.name == name);
+        of_name(name).or_else(|| of_name(&self.policy.routes.default))
+    }
+
+    /// The account of all mail that no other is meant for.
+    #[must_use]
+    pub fn default_account(&self) -> Option<&AccountSettings> {
+        self.account(&self.policy.routes.default)
+    }
 }
 
 fn hostname(document: &Document<'_>, report: &mut Report) -> String {

@@ -213,7 +213,7 @@ mod tests {
 
     use super::*;
     use crate::mail::{Enhanced, MessageId};
-    use crate::policy::{Limits, Pattern, Recipients};
+    use crate::policy::{Limits, Pattern, Recipients, Routes};
 
     const HEADER: &[u8] = b"From: ups@cellar.local\nSubject:  Battery low \nX-Long: a\n\n";
 
@@ -228,8 +228,8 @@ mod tests {
             redirect_all: None,
             allow: vec![Pattern::Everybody],
         };
-        let (hostname, account) = ("relay.example.net".to_owned(), "home".to_owned());
-        Policy { hostname, limits: Limits::default(), recipients, account }
+        let (hostname, routes) = ("relay.example.net".to_owned(), Routes::only("home"));
+        Policy { hostname, limits: Limits::default(), recipients, routes }
     }
 
     fn message(from: &str) -> Message {

@@ -323,10 +323,10 @@ impl Session {
             protocol => protocol,
         };
         Submission {
+            account: self.settings.policy.account(&reverse_path, &self.client).to_owned(),
             envelope: Envelope { reverse_path, recipients, smtputf8: smtputf8 || needs_smtputf8 },
             client: self.client.clone(),
             protocol,
-            account: self.settings.policy.account.clone(),
             received,
         }
     }

@@ -238,8 +238,8 @@ contract! {
         let own = accept(spool, &["b@example.com"], at(1)).await;
         spool.grow_older("old", minute).await.unwrap();
         spool.grow_older("home", minute * 2).await.unwrap();
-        assert_eq!(spool.adopt(&["home".to_owned()], "home").await, Ok(1));
-        assert_eq!(spool.adopt(&["home".to_owned()], "home").await, Ok(0));
+        assert_eq!(spool.adopt(&["home".to_owned()], Box::new(|_, _| "home".to_owned())).await, Ok(1));
+        assert_eq!(spool.adopt(&["home".to_owned()], Box::new(|_, _| "home".to_owned())).await, Ok(0));
         let (first, second) = (claim(spool, at(1)).await, claim(spool, at(1)).await);
         assert_eq!((first.message.id, first.message.patience_ms), (id, 0));
         assert_eq!((second.message.id, second.message.patience_ms), (own, 120_000));

@@ -29,7 +29,7 @@ use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::{
-    AcceptError, Accepted, Backlog, Claim, Content, Filter, Lease, Noted, Order, Past, Queued, Reading, Record,
+    AcceptError, Accepted, Backlog, Claim, Content, Filter, Heir, Lease, Noted, Order, Past, Queued, Reading, Record,
     Restored, Settlement, Spool, SpoolError, Upload, Which,
 };
 use crate::mail::{MessageId, Submission, Timestamp};
@@ -388,8 +388,8 @@ impl Spool for SqliteSpool {
         self.read(move |db| accounts::noted(db, &account)).await
     }
 
-    async fn adopt(&self, accounts: &[String], heir: &str) -> Result<u64, SpoolError> {
-        let (accounts, heir) = (accounts.to_vec(), heir.to_owned());
+    async fn adopt(&self, accounts: &[String], heir: Heir) -> Result<u64, SpoolError> {
+        let accounts = accounts.to_vec();
         Ok(self.writer.write(Until::Synced, move |db| accounts::adopt(db, &accounts, &heir)).await?)
     }
 

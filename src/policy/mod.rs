@@ -1,13 +1,17 @@
-//! The rules: who may connect, to whom mail may go, and how much of everything is too much.
+//! The rules: who may connect, to whom mail may go, through which account, and how much of everything is too much.
 //!
 //! Pure: answers come from the settings and the arguments alone, so a session asks them without waiting.
 
+mod routes;
+
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
 use crate::mail::{Address, Path, Recipient, Refusal, ReversePath};
+pub use routes::{Route, Routes};
 
 /// Everything a session has to know about what is allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,8 +20,8 @@ pub struct Policy {
     pub hostname: String,
     pub limits: Limits,
     pub recipients: Recipients,
-    /// The account that mail is sent through.
-    pub account: String,
+    /// The accounts that mail is sent through.
+    pub routes: Routes,
 }
 
 /// A limit on everything that a client can make grow. Sizes in bytes.
@@ -93,6 +97,17 @@ pub enum Pattern {
     Domain(String),
     /// `me@example.com`; compared without regard to case, as every large provider does.
     Address(Address),
+}
+
+/// As it is written in the configuration.
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Pattern::Everybody => f.write_str("*"),
+            Pattern::Domain(domain) => write!(f, "*@{domain}"),
+            Pattern::Address(address) => address.fmt(f),
+        }
+    }
 }
 
 impl Pattern {
@@ -213,7 +228,7 @@ impl Policy {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
 
     fn address(text: &str) -> Address {
@@ -229,7 +244,7 @@ mod tests {
     }
 
     /// Our name is `relay.example.net`; there is no default domain.
-    fn policy(alias: &[(AliasKey, &str)]) -> Policy {
+    pub fn policy(alias: &[(AliasKey, &str)]) -> Policy {
         let alias = alias.iter().map(|(key, target)| (key.clone(), address(target)));
         Policy {
             hostname: "relay.example.net".to_owned(),
@@ -240,7 +255,7 @@ mod tests {
                 redirect_all: None,
                 allow: vec![Pattern::Everybody],
             },
-            account: "me@gmail.com".to_owned(),
+            routes: Routes::only("me@gmail.com"),
         }
     }
 
