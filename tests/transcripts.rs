@@ -393,7 +393,11 @@ impl Transcript {
             "hops" => limits.hops = number(),
             "default_domain" => recipients.default_domain = Some(words[1].to_owned()),
             "redirect_all" => recipients.redirect_all = Some(words[1].parse().unwrap()),
-            "alias" => drop(recipients.alias.insert(alias_key(words[1]), words[2].parse().unwrap())),
+            "alias" => drop(
+                recipients
+                    .alias
+                    .insert(alias_key(words[1]), words[2..].iter().map(|word| word.parse().unwrap()).collect()),
+            ),
             "allow" => recipients.allow = words[1..].iter().map(|word| pattern(word)).collect(),
             _ => match setting {
                 "spool full" => self.store = Store::Full,

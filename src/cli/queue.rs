@@ -195,8 +195,10 @@ async fn show(spool: &SqliteSpool, id: MessageId, json: bool) -> Result<(), Fail
     writeln!(out, "From      {}", table::sender(&submission.envelope.reverse_path))?;
     for recipient in &submission.envelope.recipients {
         let owed = record.queued.as_ref().is_some_and(|queued| queued.to.contains(recipient));
-        let asked =
-            recipient.original.as_ref().map_or_else(String::new, |original| format!(", asked for as {original}"));
+        let asked = match recipient.asked_for().as_str() {
+            "" => String::new(),
+            originals => format!(", asked for as {originals}"),
+        };
         writeln!(out, "To        {}{asked}{}", recipient.address, if owed { "" } else { " (settled)" })?;
     }
     match &record.queued {
@@ -250,7 +252,7 @@ pub fn past_json(past: &Past) -> serde_json::Value {
         "account": past.account,
         "from": past.from.to_string(),
         "to": past.to.address.to_string(),
-        "original": past.to.original.as_ref().map(ToString::to_string),
+        "original": Some(past.to.asked_for()).filter(|originals| !originals.is_empty()),
         "reply": past.reply,
         "client": past.client.to_string(),
         "login": past.client.login,

@@ -235,6 +235,11 @@ impl<'a> Raw<'a> {
         }
     }
 
+    /// Whether it was written as a list.
+    pub fn is_list(self) -> bool {
+        matches!(self, Raw::File(DeValue::Array(_)))
+    }
+
     /// The whole number, where it is one and not below zero.
     pub fn number(self) -> Option<u64> {
         match self {

@@ -147,6 +147,10 @@ fn assemble(document: &Document<'_>, report: &mut Report) -> Option<Config> {
     let spool = spool(document, report);
     let keep = keep(document, report);
     let policy = Policy { hostname, limits, recipients, routes: routes? };
+    if let (Some(steps), Some(alias)) = (policy.endless_alias(), document.table("[recipients]").given("alias")) {
+        let steps: Vec<String> = steps.iter().map(Address::to_string).collect();
+        report.mistake(alias.at, format!("{} comes to no end: {}", alias.name, steps.join(" → ")));
+    }
     let accounts = accounts?.into_iter().map(|account| account.settings).collect();
     Some(Config { listeners, policy, accounts, spool: spool?, keep, retry, log })
 }
@@ -199,17 +203,30 @@ fn recipients(document: &Document<'_>, report: &mut Report) -> Recipients {
     }
 }
 
-fn insert_alias(alias: &mut BTreeMap<AliasKey, Address>, key: &str, given: &Given<'_>, report: &mut Report) {
-    let target = given.read(value::address, report);
-    match (value::alias_key(key), target) {
+fn insert_alias(alias: &mut BTreeMap<AliasKey, Vec<Address>>, key: &str, given: &Given<'_>, report: &mut Report) {
+    let targets = alias_targets(given, report);
+    match (value::alias_key(key), targets) {
         (Err(expected), _) => report.mistake(given.at, format!("{} names nobody; {expected}", given.name)),
         (Ok(_), None) => {}
-        (Ok(key), Some(target)) => {
-            if alias.insert(key, target).is_some() {
+        (Ok(key), Some(targets)) => {
+            if alias.insert(key, targets).is_some() {
                 report.mistake(given.at, format!("{} is there twice: case does not matter", given.name));
             }
         }
     }
+}
+
+/// One address, or a list of some.
+fn alias_targets(given: &Given<'_>, report: &mut Report) -> Option<Vec<Address>> {
+    if !given.raw.is_list() {
+        return given.read(value::address, report).map(|address| vec![address]);
+    }
+    let items = given.items(report)?;
+    if items.is_empty() {
+        report.mistake(given.at, format!("{} is empty; name whom the mail goes to", given.name));
+        return None;
+    }
+    items.iter().map(|item| item.read(value::address, report)).collect()
 }
 
 fn limits(document: &Document<'_>, report: &mut Report) -> Limits {

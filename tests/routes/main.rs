@@ -1,5 +1,5 @@
-//! Several accounts through the real program: which one takes what, which one helps out, and what a reload makes of
-//! mail that waits. Each account has a stand-in for Gmail of its own.
+//! Where mail goes, through the real program: which account takes what, which one helps out, what a reload makes of mail
+//! that waits, and how those who get it see whom it was meant for. Each account has a stand-in for Gmail of its own.
 
 #![allow(clippy::panic, reason = "this is how a test ends that found something wrong")]
 
@@ -8,6 +8,7 @@ mod program;
 
 mod choice;
 mod fallback;
+mod originals;
 mod reload;
 
 use std::fmt::Write as _;

@@ -141,7 +141,7 @@ contract! {
         for (place, outcome) in outcomes {
             let mut one = submission(&["Anna@example.com"], at(place));
             one.envelope.reverse_path = ReversePath::Mailbox(address(&format!("device{place}@example.org")));
-            one.envelope.recipients[0].original = Some(address(&format!("alias{place}@localhost")));
+            one.envelope.recipients[0].originals = vec![address(&format!("alias{place}@localhost"))];
             one.client.helo = format!("Printer{place}");
             spool.accept(one, small()).await.unwrap();
             let mut lease = claim(spool, at(place)).await;
