@@ -226,7 +226,8 @@ fn alias_targets(given: &Given<'_>, report: &mut Report) -> Option<Vec<Address>>
         report.mistake(given.at, format!("{} is empty; name whom the mail goes to", given.name));
         return None;
     }
-    items.iter().map(|item| item.read(value::address, report)).collect()
+    // All of them first, so that all mistakes are told.
+    items.iter().map(|item| item.read(value::address, report)).collect::<Vec<_>>().into_iter().collect()
 }
 
 fn limits(document: &Document<'_>, report: &mut Report) -> Limits {
