@@ -220,7 +220,7 @@ impl Player<'_> {
                 Action::Discard => self.upload = None,
                 Action::Store { submission, rest } => answer = Some(self.accept(*submission, rest).await),
                 Action::Log { refusal, command } => self.played.log.push(format!("{command}: {refusal}")),
-                Action::Close => self.played.closed = true,
+                Action::Close(_) => self.played.closed = true,
             }
         }
         answer

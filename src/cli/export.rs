@@ -126,10 +126,15 @@ async fn write_message(spool: &SqliteSpool, folder: &Path, queued: &Queued, is_h
     let write = async {
         let mut out = BufWriter::new(options.open(&unfinished)?);
         batch::write_head(&mut out, "localhost", &head)?;
-        let (mut stuffing, mut index) = (Stuffing::default(), 0);
+        let (mut stuffing, mut index, mut bytes) = (Stuffing::default(), 0, 0);
         while let Some(piece) = spool.piece(queued.id, index).await.map_err(io::Error::other)? {
             batch::write_piece(&mut out, &mut stuffing, &piece)?;
+            bytes += piece.len() as u64;
             index += 1;
+        }
+        if bytes != queued.size {
+            let words = format!("the spool holds {bytes} bytes of a message of {}", queued.size);
+            return Err(io::Error::new(io::ErrorKind::InvalidData, words));
         }
         batch::write_end(&mut out)?;
         out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;

@@ -3,7 +3,7 @@
 //! Commands print what was asked for on standard output and everything else on standard error. Exit statuses follow
 //! `sysexits.h`, so that scripts can tell a mistake from bad luck.
 
-mod batch;
+pub mod batch;
 mod check;
 mod demo;
 mod explain;
@@ -13,6 +13,7 @@ mod history;
 mod queue;
 mod run;
 mod send;
+mod sendmail;
 mod standin;
 mod status;
 mod table;
@@ -32,6 +33,7 @@ use crate::listener::BindError;
 use crate::log;
 use crate::spool::SpoolError;
 use crate::spool::sqlite::{OpenError, SqliteSpool};
+use sendmail::arguments::Call;
 
 /// How long what cannot be interrupted may keep the process.
 const LOOKUP_GRACE: Duration = Duration::from_millis(200);
@@ -63,6 +65,9 @@ struct Global {
     /// How log lines look. Without it: text on a terminal, JSON otherwise.
     #[arg(long, value_name = "FORMAT", global = true)]
     log: Option<LogFormat>,
+    /// Called as the mailer of the system: see [`Global::environment`].
+    #[arg(skip)]
+    by_name: bool,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -90,6 +95,9 @@ enum Command {
     History(history::Options),
     /// Tell what a reply of Gmail means, what the relay does about it, and what you can do.
     Explain(explain::Options),
+    /// Hand a message in as `/usr/sbin/sendmail` does, whether or not the relay runs.
+    #[command(disable_help_flag = true)]
+    Sendmail(sendmail::Options),
     /// Play Gmail on ports of this machine, for tests of your own.
     #[command(hide = true)]
     Standin(standin::Options),
@@ -119,6 +127,9 @@ enum Failure {
     /// What was given cannot be used.
     #[error("{0}")]
     BadInput(String),
+    /// As callers of a mailer expect it: with this status.
+    #[error("{1}")]
+    Mailer(u8, String),
     #[error("{0}")]
     Io(#[from] io::Error),
 }
@@ -142,6 +153,7 @@ impl Failure {
                 OpenError::Locked(_) | OpenError::Sqlite { .. } => TEMPFAIL,
                 OpenError::Damaged { .. } | OpenError::Newer { .. } | OpenError::Foreign(_) => DATAERR,
             },
+            Failure::Mailer(status, _) => *status,
             Failure::Spool(_) => TEMPFAIL,
             Failure::NotFound(_) | Failure::BadInput(_) => DATAERR,
             Failure::Io(_) => CANTCREAT,
@@ -152,8 +164,13 @@ impl Failure {
 /// Runs the command that the process was started with.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+    let words: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    let call = sendmail::arguments::call(&words);
+    // What is ours may hold a path in whatever bytes.
+    let is_mailer = call.by_name || call.ours.len() < words.len();
+    let cli = if is_mailer { Cli::try_parse_from(&call.ours) } else { Cli::try_parse() };
+    let cli = match cli {
+        Ok(cli) => cli.called(call),
         Err(error) => {
             // Help and version are no mistakes. A wrong option is EX_USAGE.
             let status = if error.use_stderr() { 64 } else { 0 };
@@ -185,6 +202,17 @@ fn in_runtime(cli: Cli) -> Result<(), Failure> {
     result
 }
 
+impl Cli {
+    /// With what was said to the mailer, which has a grammar of its own.
+    fn called(mut self, call: Call) -> Cli {
+        self.global.by_name = call.by_name;
+        if let Command::Sendmail(options) = &mut self.command {
+            options.arguments = call.mailers;
+        }
+        self
+    }
+}
+
 async fn perform(cli: Cli) -> Result<(), Failure> {
     let Cli { global, command } = cli;
     match command {
@@ -195,6 +223,7 @@ async fn perform(cli: Cli) -> Result<(), Failure> {
         Command::Status(options) => status::run(&global, &options).await,
         Command::Queue(command) => queue::run(&global, &command).await,
         Command::History(options) => history::run(&global, &options).await,
+        Command::Sendmail(options) => sendmail::run(&global, &options).await,
         Command::Standin(options) => standin::run(&global, &options).await,
         Command::Explain(options) => explain::run(&options),
         Command::Completions(options) => generate::completions(&options),
@@ -203,8 +232,16 @@ async fn perform(cli: Cli) -> Result<(), Failure> {
 }
 
 impl Global {
+    /// What the configuration is told from outside. The mailer of the system is called in folders of other people, whose
+    /// `relay.toml` is none of its business.
+    fn environment(&self) -> Environment {
+        let mut environment = Environment::of_this_process();
+        environment.usual_files.retain(|file| !self.by_name || file.is_absolute());
+        environment
+    }
+
     fn load(&self) -> Result<Loaded, Failure> {
-        config::load(self.config.as_deref(), &Environment::of_this_process()).map_err(Failure::Configuration)
+        config::load(self.config.as_deref(), &self.environment()).map_err(Failure::Configuration)
     }
 
     /// The configuration, with its warnings already told.
@@ -228,7 +265,7 @@ impl Global {
     }
 
     fn spool_folder(&self) -> Result<PathBuf, Failure> {
-        config::load_spool_path(self.config.as_deref(), &Environment::of_this_process()).map_err(Failure::Configuration)
+        config::load_spool_path(self.config.as_deref(), &self.environment()).map_err(Failure::Configuration)
     }
 
     /// Starts the log as the options and the configuration say, and tells the warnings there.

@@ -15,6 +15,7 @@ use super::report::{Offset, Report};
 use super::settings::AccountSettings;
 use super::{routes, value};
 use crate::delivery::repair::FromRule;
+use crate::policy::Route;
 use crate::upstream::connect::TlsMode;
 
 const HEADER: &str = "[[account]]";
@@ -32,43 +33,66 @@ const DEFAULT_CONNECTIONS: usize = 2;
 /// What Gmail allows a private account (`gmail.md`, section 4).
 const DEFAULT_DAILY_LIMIT: u32 = 500;
 
-/// An account, and where it is written.
+/// An account but for its secret and the way to Gmail, and where it is written.
 pub struct Written<'a> {
-    pub settings: AccountSettings,
     pub table: Table<'a>,
+    pub name: String,
+    pub user: Option<Address>,
+    pub route: Route,
+    pub fallback: Option<String>,
 }
 
-/// All accounts. Variables stand for one, so where there are several the file alone counts. `None`: there is a mistake.
-pub fn read<'a>(document: &'a Document<'_>, report: &mut Report) -> Option<Vec<Written<'a>>> {
+/// All accounts. Variables stand for one, so where there are several the file alone counts.
+pub fn written<'a>(document: &'a Document<'_>, report: &mut Report) -> Vec<Written<'a>> {
     let tables = document.tables(HEADER);
-    let [first, _, ..] = tables.as_slice() else {
+    if tables.len() < 2 {
         let table = tables.first().copied().unwrap_or_else(|| document.absent(HEADER));
-        let is_given = ["user", "app_password", "app_password_file"].iter().any(|key| table.given(key).is_some());
-        if !table.is_written() && !is_given {
-            report.mistake(None, NO_ACCOUNT);
-            return None;
-        }
-        return Some(vec![Written { settings: read_one(table, document, true, report)?, table }]);
-    };
-    for variable in first.variables() {
+        return vec![write_down(table, report)];
+    }
+    for variable in tables.first().map(Table::variables).unwrap_or_default() {
         let count = tables.len();
         report.mistake(
             None,
-            format!("{variable} is set, but there are {count} [[account]] in the file, and it does not say for which; unset it"),
+            format!(
+                "{variable} is set, but there are {count} [[account]] in the file, and it does not say for which; unset it"
+            ),
         );
     }
-    let read = tables.iter().map(|table| {
-        let table = table.without_environment();
-        Some(Written { settings: read_one(table, document, false, report)?, table })
-    });
+    tables.into_iter().map(|table| write_down(table.without_environment(), report)).collect()
+}
+
+fn write_down<'a>(table: Table<'a>, report: &mut Report) -> Written<'a> {
+    let user = table.read("user", value::address, report);
+    let name = table.read("name", value::label, report);
+    let name = name.or_else(|| Some(user.as_ref()?.to_string())).unwrap_or_default();
+    let route = routes::route(table, &name, report);
+    Written { table, name, user, route, fallback: table.read("fallback", value::label, report) }
+}
+
+/// The settings of each. `None`: there is a mistake.
+pub fn read(accounts: &[Written<'_>], document: &Document<'_>, report: &mut Report) -> Option<Vec<AccountSettings>> {
+    let [Written { table, .. }, ..] = accounts else { return None };
+    let is_given = ["user", "app_password", "app_password_file"].iter().any(|key| table.given(key).is_some());
+    if !table.is_written() && !is_given {
+        report.mistake(None, NO_ACCOUNT);
+        return None;
+    }
+    let alone = accounts.len() == 1;
+    let read = accounts.iter().map(|account| read_one(account, document, alone, report));
     // All of them first, so that all mistakes are told.
     read.collect::<Vec<_>>().into_iter().collect()
 }
 
-fn read_one(table: Table<'_>, document: &Document<'_>, alone: bool, report: &mut Report) -> Option<AccountSettings> {
-    let user = required_user(table, report);
+fn read_one(
+    account: &Written<'_>,
+    document: &Document<'_>,
+    alone: bool,
+    report: &mut Report,
+) -> Option<AccountSettings> {
+    let Written { table, name, user, route, fallback } = account;
+    let table = *table;
+    require_user(table, report);
     let app_password = app_password(table, document, alone, report);
-    let name = table.read("name", value::label, report);
     let port = table.read("port", value::port, report).unwrap_or(DEFAULT_PORT);
     let tls = tls_mode(table, port, report);
     let host = table.read("host", value::host, report).unwrap_or_else(|| DEFAULT_HOST.to_owned());
@@ -80,12 +104,9 @@ fn read_one(table: Table<'_>, document: &Document<'_>, alone: bool, report: &mut
     let daily_limit = table.read("daily_limit", daily_limit, report).unwrap_or(DEFAULT_DAILY_LIMIT);
     let from = table.read("from", from, report).unwrap_or(FromRule::Rewrite);
     let send_as = table.list("send_as", value::pattern, report).unwrap_or_default();
-    let fallback = table.read("fallback", value::label, report);
-    let name = name.or_else(|| Some(user.as_ref()?.to_string())).unwrap_or_default();
-    let route = routes::route(table, &name, report);
     Some(AccountSettings {
-        name,
-        user: user?,
+        name: name.clone(),
+        user: user.clone()?,
         app_password: app_password?,
         host,
         port,
@@ -95,21 +116,19 @@ fn read_one(table: Table<'_>, document: &Document<'_>, alone: bool, report: &mut
         daily_limit,
         from,
         send_as,
-        route,
-        fallback,
+        route: route.clone(),
+        fallback: fallback.clone(),
     })
 }
 
-fn required_user(table: Table<'_>, report: &mut Report) -> Option<Address> {
+fn require_user(table: Table<'_>, report: &mut Report) {
     match table.given("user") {
-        Some(user) => user.read(value::address, report),
+        Some(_) => {}
         None if table.is_written() => {
             report.mistake(table.at, "[[account]] has no user; write user = \"me@gmail.com\", or set GMAIL_USER");
-            None
         }
         None => {
             report.mistake(None, "GMAIL_USER is not set; it is the Gmail address that the app password belongs to");
-            None
         }
     }
 }

@@ -11,6 +11,7 @@
 mod account;
 mod document;
 pub mod environment;
+mod hand_in;
 pub mod keys;
 mod listen;
 mod report;
@@ -35,6 +36,7 @@ use crate::policy::{AliasKey, Limits, Pattern, Policy, Recipients};
 
 use document::{Document, Given};
 pub use environment::Environment;
+pub use hand_in::{HandIn, HandInError, load_hand_in, usual_listeners};
 pub use report::Mistakes;
 use report::Report;
 pub use settings::{AccountSettings, Keep, LogSettings};
@@ -138,21 +140,21 @@ fn assemble(document: &Document<'_>, report: &mut Report) -> Option<Config> {
     }
     let hostname = hostname(document, report);
     let listeners = listen::read(document, report);
-    let accounts = account::read(document, report);
-    let routes = accounts.as_ref().and_then(|accounts| routes::join(accounts, report));
+    let written = account::written(document, report);
+    let routes = routes::join(&written, report);
+    let accounts = account::read(&written, document, report);
     let recipients = recipients(document, report);
     let limits = limits(document, report);
     let retry = retry(document, report);
     let log = log(document, report);
     let spool = spool(document, report);
     let keep = keep(document, report);
-    let policy = Policy { hostname, limits, recipients, routes: routes? };
+    let policy = Policy { hostname, limits, recipients, routes };
     if let (Some(steps), Some(alias)) = (policy.endless_alias(), document.table("[recipients]").given("alias")) {
         let steps: Vec<String> = steps.iter().map(Address::to_string).collect();
         report.mistake(alias.at, format!("{} comes to no end: {}", alias.name, steps.join(" → ")));
     }
-    let accounts = accounts?.into_iter().map(|account| account.settings).collect();
-    Some(Config { listeners, policy, accounts, spool: spool?, keep, retry, log })
+    Some(Config { listeners, policy, accounts: accounts?, spool: spool?, keep, retry, log })
 }
 
 impl Config {

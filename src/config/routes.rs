@@ -1,6 +1,6 @@
 //! The accounts together: which one takes what, which is the default, and which stands in for another.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -9,7 +9,6 @@ use super::account::Written;
 use super::document::{Raw, Table};
 use super::listen;
 use super::report::{Report, one_of};
-use super::settings::AccountSettings;
 use super::value::{self, Judged};
 use crate::policy::{Route, Routes};
 
@@ -32,26 +31,24 @@ fn network(raw: Raw<'_>) -> Judged<IpNet> {
 }
 
 /// Joins the accounts, and reports what does not fit together.
-pub fn join(accounts: &[Written<'_>], report: &mut Report) -> Option<Routes> {
+pub fn join(accounts: &[Written<'_>], report: &mut Report) -> Routes {
     report_doubles(accounts, report);
     let mut told = HashSet::new();
     for account in accounts {
         check_fallback(account, accounts, &mut told, report);
     }
-    let default = default(accounts, report)?;
-    let routes = accounts.iter().map(|account| account.settings.route.clone()).collect();
-    Some(Routes { routes, default: default.name.clone() })
+    let default = default(accounts, report).map(|account| account.name.clone()).unwrap_or_default();
+    Routes { routes: accounts.iter().map(|account| account.route.clone()).collect(), default }
 }
 
 fn report_doubles(accounts: &[Written<'_>], report: &mut Report) {
     let (mut names, mut users) = (HashSet::new(), HashSet::new());
-    for Written { settings, table } in accounts {
-        let new_user = users.insert(&settings.user);
-        if !names.insert(&settings.name) {
-            let name = &settings.name;
+    for Written { table, name, user, .. } in accounts {
+        let Some(user) = user else { continue };
+        let new_user = users.insert(user);
+        if !names.insert(name) {
             report.mistake(table.at, format!("two accounts are called \"{name}\"; give each a name of its own"));
         } else if !new_user {
-            let user = &settings.user;
             report.warning(
                 table.at,
                 format!(
@@ -62,8 +59,8 @@ fn report_doubles(accounts: &[Written<'_>], report: &mut Report) {
     }
 }
 
-fn find<'a>(accounts: &'a [Written<'_>], name: &str) -> Option<&'a AccountSettings> {
-    accounts.iter().map(|account| &account.settings).find(|settings| settings.name == name)
+fn find<'a, 'b>(accounts: &'a [Written<'b>], name: &str) -> Option<&'a Written<'b>> {
+    accounts.iter().find(|account| account.name == name)
 }
 
 /// A circle would have no end. It is `told` once, with all who are in it.
@@ -74,11 +71,11 @@ fn check_fallback<'a>(
     report: &mut Report,
 ) {
     let Some(given) = account.table.given("fallback") else { return };
-    let first = account.settings.name.as_str();
+    let first = account.name.as_str();
     let mut chain = vec![first];
-    let mut next = account.settings.fallback.as_deref();
+    let mut next = account.fallback.as_deref();
     while let Some(name) = next {
-        let Some(settings) = find(accounts, name) else {
+        let Some(account) = find(accounts, name) else {
             // A later link is told where it is written.
             if chain.len() == 1 {
                 given.wrong(&expected_instead(first, accounts), report);
@@ -94,26 +91,24 @@ fn check_fallback<'a>(
             return;
         }
         chain.push(name);
-        next = settings.fallback.as_deref();
+        next = account.fallback.as_deref();
     }
 }
 
 fn expected_instead(name: &str, accounts: &[Written<'_>]) -> String {
-    let names = accounts.iter().map(|account| account.settings.name.as_str()).filter(|other| *other != name);
-    match names.clone().next() {
-        Some(_) => format!("expected {}", one_of(names)),
-        None => "there is no other account".to_owned(),
-    }
+    let names: BTreeSet<&str> =
+        accounts.iter().map(|account| account.name.as_str()).filter(|other| *other != name).collect();
+    if names.is_empty() { "there is no other account".to_owned() } else { format!("expected {}", one_of(names)) }
 }
 
 /// The account without conditions that is nobody's fallback; else one that is; else the first.
-fn default<'a>(accounts: &'a [Written<'_>], report: &mut Report) -> Option<&'a AccountSettings> {
-    let fallbacks: HashSet<&str> = accounts.iter().filter_map(|account| account.settings.fallback.as_deref()).collect();
-    let open: Vec<&Written<'_>> = accounts.iter().filter(|account| !account.settings.route.has_conditions()).collect();
-    let mut own = open.iter().filter(|account| !fallbacks.contains(account.settings.name.as_str()));
+fn default<'a>(accounts: &'a [Written<'_>], report: &mut Report) -> Option<&'a Written<'a>> {
+    let fallbacks: HashSet<&str> = accounts.iter().filter_map(|account| account.fallback.as_deref()).collect();
+    let open: Vec<&Written<'_>> = accounts.iter().filter(|account| !account.route.has_conditions()).collect();
+    let mut own = open.iter().filter(|account| !fallbacks.contains(account.name.as_str()));
     let first = own.next();
     for further in own {
-        let (name, default) = (&further.settings.name, first.map_or("", |first| first.settings.name.as_str()));
+        let (name, default) = (&further.name, first.map_or("", |first| first.name.as_str()));
         report.mistake(
             further.table.at,
             format!(
@@ -122,5 +117,5 @@ fn default<'a>(accounts: &'a [Written<'_>], report: &mut Report) -> Option<&'a A
             ),
         );
     }
-    first.copied().or(open.first().copied()).or(accounts.first()).map(|account| &account.settings)
+    first.copied().or(open.first().copied()).or(accounts.first())
 }

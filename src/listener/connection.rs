@@ -5,17 +5,17 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use super::intake::Intake;
 use crate::clock::now;
 use crate::event::{self, Event};
-use crate::mail::{Client, Refusal, Submission};
-use crate::smtp::{Action, Input, Offer, Session, Settings};
-use crate::spool::{AcceptError, Accepted, Content, Spool, Upload};
+use crate::mail::{Client, Refusal};
+use crate::smtp::{Action, Input, Offer, Parting, Session, Settings};
+use crate::spool::Spool;
 
 /// What is read at once: enough for commands and small mail, and more for whoever fills that.
 const READ_BYTES_MIN: usize = 8 * 1024;
@@ -27,20 +27,15 @@ const LAST_BYTES_MAX: usize = 1024 * 1024;
 
 /// Why a connection is over.
 enum End {
-    /// We closed it.
-    Closed,
+    /// We close it.
+    Closed(Parting),
     /// The client did, or the line broke.
     Gone,
 }
 
 struct Connection<'a> {
     stream: TcpStream,
-    client: Client,
-    spool: &'a dyn Spool,
-    upload: Option<Upload>,
-    /// Why the pieces of the present message could not be stored.
-    failed: Option<AcceptError>,
-    messages: u64,
+    intake: Intake<'a>,
 }
 
 /// Talks with a client until one of the two has enough, or `stop` says so.
@@ -54,9 +49,7 @@ pub async fn converse(
 ) {
     let silence = Duration::from_secs(settings.policy.limits.idle_timeout_s);
     let client = Client { helo: String::new(), ip: Some(ip), login: None };
-    // Replies must not wait for more of them; where this cannot be set they only come later.
-    let _ = stream.set_nodelay(true);
-    let mut connection = Connection { stream, client, spool, upload: None, failed: None, messages: 0 };
+    let mut connection = Connection { stream, intake: Intake::new(client, spool) };
     event::log(&Event::Connected { client: &ip.to_string() });
     let (mut session, greeting) = Session::new(Arc::clone(settings), offer, Some(ip));
     let mut end = connection.carry_out(&mut session, greeting, silence).await;
@@ -75,15 +68,16 @@ pub async fn converse(
             _ = stop.changed() => Input::Stop,
         };
         let actions = session.advance(now(), input);
-        if !actions.iter().any(|action| matches!(action, Action::Send(_))) {
+        if !actions.iter().any(|action| matches!(action, Action::Send(_) | Action::Store { .. })) {
             connection.acknowledge();
         }
         end = connection.carry_out(&mut session, actions, silence).await;
     }
-    if let Some(End::Closed) = end {
+    if let Some(End::Closed(Parting::Ours)) = end {
         last_words(&mut connection.stream).await;
     }
-    event::log(&Event::Disconnected { client: &connection.client.to_string(), messages: connection.messages });
+    let Intake { client, messages, .. } = &connection.intake;
+    event::log(&Event::Disconnected { client: &client.to_string(), messages: *messages });
 }
 
 impl Connection<'_> {
@@ -95,88 +89,25 @@ impl Connection<'_> {
                     Ok(Ok(())) => {}
                     _ => return Some(End::Gone),
                 },
-                Action::Append(piece) => self.append(piece).await,
-                Action::Discard => self.forget(),
+                Action::Append(piece) => self.intake.append(piece).await,
+                Action::Discard => self.intake.forget(),
                 Action::Store { submission, rest } => {
-                    let stored = self.store(*submission, rest).await;
+                    let stored = self.intake.store(*submission, rest).await;
                     actions.extend(session.advance(now(), Input::Stored(stored)));
                 }
-                Action::Log { refusal, command } => self.log_refusal(&refusal, &command),
-                Action::Close => return Some(End::Closed),
+                Action::Log { refusal, command } => self.intake.log_refusal(&refusal, &command),
+                Action::Close(parting) => return Some(End::Closed(parting)),
             }
         }
         None
     }
 
-    /// Lets the kernel acknowledge at once what no reply will. Old programs write line by line without `TCP_NODELAY`: each
+    /// Lets the kernel acknowledge at once what no reply will soon. Old programs write line by line without `TCP_NODELAY`: each
     /// line would wait for the acknowledgement of the one before, which Linux holds back for 40 ms.
     fn acknowledge(&self) {
         // Where this cannot be had, the lines only come later.
         #[cfg(target_os = "linux")]
         let _ = socket2::SockRef::from(&self.stream).set_tcp_quickack(true);
-    }
-
-    async fn append(&mut self, piece: Bytes) {
-        if self.failed.is_some() {
-            return;
-        }
-        let upload = self.upload.get_or_insert_with(|| self.spool.upload(now()));
-        if let Err(error) = self.spool.append(upload, piece).await {
-            self.upload = None;
-            self.failed = Some(error);
-        }
-    }
-
-    fn forget(&mut self) {
-        self.upload = None;
-        self.failed = None;
-    }
-
-    /// The one place where mail is accepted.
-    async fn store(&mut self, submission: Submission, rest: Bytes) -> Result<Accepted, Refusal> {
-        self.client = submission.client.clone();
-        let from = submission.envelope.reverse_path.to_string();
-        let to: Vec<String> = submission.envelope.recipients.iter().map(|to| to.address.to_string()).collect();
-        let (accepted, size) = self.accept(submission, rest).await.map_err(|error| match error {
-            AcceptError::Full(words) => Refusal::SpoolFull(words),
-            AcceptError::Failed(words) => Refusal::SpoolFailed(words),
-        })?;
-        self.messages += 1;
-        event::log(&Event::Accepted {
-            id: accepted.id(),
-            client: &self.client.to_string(),
-            login: self.client.login.as_deref(),
-            from: &from,
-            to: &to.join(","),
-            size,
-        });
-        Ok(accepted)
-    }
-
-    async fn accept(&mut self, submission: Submission, rest: Bytes) -> Result<(Accepted, u64), AcceptError> {
-        if let Some(error) = self.failed.take() {
-            return Err(error);
-        }
-        let content = match self.upload.take() {
-            None => Content::Memory(rest),
-            Some(mut upload) => {
-                if !rest.is_empty() {
-                    self.spool.append(&mut upload, rest).await?;
-                }
-                Content::Uploaded(upload)
-            }
-        };
-        let size = content.size();
-        Ok((self.spool.accept(submission, content).await?, size))
-    }
-
-    fn log_refusal(&self, refusal: &Refusal, command: &str) {
-        event::log(&Event::Rejected {
-            client: &self.client.to_string(),
-            reply: &refusal.reply().to_string(),
-            command,
-            reason: &refusal.to_string(),
-        });
     }
 }
 

@@ -6,6 +6,8 @@
 
 mod bind;
 mod connection;
+mod intake;
+mod local;
 mod places;
 mod seats;
 
@@ -24,6 +26,7 @@ use crate::policy::Allow;
 use crate::smtp;
 use crate::spool::Spool;
 pub use bind::{BindError, Bound, bind, inherited};
+pub use local::Local;
 use places::{Places, Turn};
 pub use seats::{Seats, open_descriptors, raise_descriptor_limit};
 
@@ -201,5 +204,7 @@ fn note_panic(ended: Result<(), tokio::task::JoinError>) {
 /// A listening socket of ours.
 fn into_tokio(socket: socket2::Socket) -> io::Result<TcpListener> {
     socket.set_nonblocking(true)?;
+    // Connections take this over. Replies must not wait for more of them; where it cannot be set they only come later.
+    let _ = socket.set_tcp_nodelay(true);
     TcpListener::from_std(socket.into())
 }

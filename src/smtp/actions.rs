@@ -7,7 +7,7 @@ use std::mem;
 
 use bytes::Bytes;
 
-use super::Action;
+use super::{Action, Parting};
 use crate::mail::{Refusal, Submission};
 
 /// Collects what is to be done.
@@ -46,8 +46,8 @@ impl Actions {
     }
 
     /// Ends the connection.
-    pub fn close(&mut self) {
-        self.then(Action::Close);
+    pub fn close(&mut self, parting: Parting) {
+        self.then(Action::Close(parting));
     }
 
     /// All of it, in order.

@@ -72,5 +72,14 @@ pub enum Action {
     /// Tell the log: this was refused. `command` is what the client said, fit to be printed and without secrets.
     Log { refusal: Refusal, command: String },
     /// Close the connection once everything before is written.
-    Close,
+    Close(Parting),
+}
+
+/// How a connection ends that we close.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parting {
+    /// The client asked for it, and sends no more (RFC 5321 §4.1.1.10).
+    Quit,
+    /// We do. It may still be sending, and should hear why.
+    Ours,
 }

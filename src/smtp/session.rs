@@ -14,7 +14,7 @@ use super::actions::Actions;
 use super::command::{self, Command, Mail};
 use super::content::{Incoming, Progress};
 use super::line::{Line, Lines};
-use super::{Action, Auth, Input, Offer};
+use super::{Action, Auth, Input, Offer, Parting};
 use crate::mail::{
     Address, Client, Enhanced, Envelope, Path, Protocol, Recipient, Refusal, ReversePath, Submission, Timestamp,
 };
@@ -41,7 +41,7 @@ pub struct Settings {
 }
 
 /// The conversation with one client.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Session {
     settings: Arc<Settings>,
     offer: Offer,
@@ -57,7 +57,7 @@ pub struct Session {
 }
 
 /// Where the conversation stands.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum State {
     /// Nothing was heard but these bytes, with which another protocol may begin.
     Opening(Vec<u8>),
@@ -75,7 +75,7 @@ enum State {
 }
 
 /// One message, before its content.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Transaction {
     reverse_path: ReversePath,
     smtputf8: bool,
@@ -192,7 +192,7 @@ impl Session {
             Ok(said) => {
                 out.say(&said);
                 if matches!(self.state, State::Closed) {
-                    out.close();
+                    out.close(Parting::Quit);
                 }
             }
             Err(refusal) => {
@@ -371,7 +371,7 @@ impl Session {
 
     fn close(&mut self, out: &mut Actions) {
         if !matches!(self.enter(State::Closed), State::Closed) {
-            out.close();
+            out.close(Parting::Ours);
         }
     }
 }

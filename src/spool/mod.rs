@@ -23,6 +23,7 @@
 pub mod sqlite;
 
 use std::pin::Pin;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -80,11 +81,12 @@ pub type Reading = Pin<Box<dyn Future<Output = Result<Option<Bytes>, SpoolError>
 /// Content on its way into the store, in pieces. Dropped before [`Spool::accept`], it is removed again.
 pub struct Upload {
     id: MessageId,
-    pieces: u32,
     bytes: u64,
     /// The last piece, while it is being stored.
     under_way: Option<Storing>,
-    abandon: Option<Box<dyn FnOnce(MessageId) + Send + Sync>>,
+    /// Whether it was given up. Locked while a piece is stored, so that none comes behind its removal.
+    given_up: Arc<Mutex<bool>>,
+    abandon: Option<Box<dyn FnOnce(MessageId, Arc<Mutex<bool>>) + Send + Sync>>,
 }
 
 impl std::fmt::Debug for Upload {
@@ -96,7 +98,7 @@ impl std::fmt::Debug for Upload {
 impl Drop for Upload {
     fn drop(&mut self) {
         if let Some(abandon) = self.abandon.take() {
-            abandon(self.id);
+            abandon(self.id, Arc::clone(&self.given_up));
         }
     }
 }

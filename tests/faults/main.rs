@@ -15,6 +15,7 @@ mod damage;
 mod descriptors;
 mod full;
 mod kill;
+mod large;
 mod mount;
 mod place;
 mod stop;

@@ -37,7 +37,7 @@ pub const DEADLINE: Duration = Duration::from_secs(30);
 const STOP_DEADLINE: Duration = Duration::from_secs(8);
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_smarthost");
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_smarthost");
 
 /// A configuration with its spool, and the relay that runs under it, if one does.
 pub struct Relay {
@@ -166,6 +166,10 @@ impl Relay {
         self.running().port
     }
 
+    pub fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
     pub fn process_id(&self) -> u32 {
         self.running().child.id()
     }
@@ -259,7 +263,12 @@ impl Relay {
     }
 
     fn program(&self, arguments: &[&str]) -> Command {
-        let mut program = Command::new(PROGRAM);
+        self.program_at(Path::new(PROGRAM), arguments)
+    }
+
+    /// The program under another path, with the same variables and in the same folder.
+    pub fn program_at(&self, path: &Path, arguments: &[&str]) -> Command {
+        let mut program = Command::new(path);
         program.args(arguments).current_dir(self.folder.path()).env_clear().envs(&self.variables);
         program.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         program

@@ -11,35 +11,9 @@ use crate::spool::{Restored, WHOLE_BYTES_MAX};
 
 type Result<T> = rusqlite::Result<T>;
 
-/// Stores a piece of content. The first one is found by the message alone: most have no other.
-pub fn add_piece(db: &Connection, id: MessageId, index: u32, piece: &[u8]) -> Result<()> {
-    match index {
-        0 => run(db, "INSERT INTO content (message, bytes) VALUES (?1, ?2)", params![id.number(), piece])?,
-        _ => run(
-            db,
-            "INSERT INTO further_content (message, piece, bytes) VALUES (?1, ?2, ?3)",
-            params![id.number(), index, piece],
-        )?,
-    };
-    Ok(())
-}
-
-/// Whether content is there in all its pieces: a daemon that starts meanwhile removes those of other processes, and
-/// a piece is answered for before it is committed.
-pub fn is_whole(db: &Connection, id: MessageId, pieces: u32) -> Result<bool> {
-    db.prepare_cached(
-        "SELECT (SELECT count(*) FROM content WHERE message = ?1)
-              + (SELECT count(*) FROM further_content WHERE message = ?1) = ?2",
-    )?
-    .query_row(params![id.number(), pieces], |row| row.get(0))
-}
-
-/// Removes content that was never accepted. Whoever gives an upload up may be mistaken about that.
-pub fn abandon(db: &Connection, id: MessageId) -> Result<()> {
-    let accepted: bool = db
-        .prepare_cached("SELECT EXISTS (SELECT 1 FROM message WHERE id = ?1)")?
-        .query_row([id.number()], |row| row.get(0))?;
-    if accepted { Ok(()) } else { forget_content(db, id) }
+/// Stores content that is small. What is large has a file of its own.
+pub fn add_content(db: &Connection, id: MessageId, bytes: &[u8]) -> Result<()> {
+    run(db, "INSERT INTO content (message, bytes) VALUES (?1, ?2)", params![id.number(), bytes]).map(|_| ())
 }
 
 /// Removes all content that was never accepted.
@@ -49,14 +23,14 @@ pub fn abandon_all(db: &Connection) -> Result<()> {
     Ok(())
 }
 
-/// Removes all content of a message.
+/// Removes all content of a message but its file.
 pub fn forget_content(db: &Connection, id: MessageId) -> Result<()> {
     run(db, "DELETE FROM content WHERE message = ?1", [id.number()])?;
     run(db, "DELETE FROM further_content WHERE message = ?1", [id.number()])?;
     Ok(())
 }
 
-/// Piece `index` of a message's content.
+/// Piece `index` of content that has no file. It has one piece, but where an earlier version stored it.
 pub fn piece(db: &Connection, id: MessageId, index: u32) -> Result<Option<Bytes>> {
     let bytes = |row: &rusqlite::Row<'_>| row.get::<_, Vec<u8>>(0).map(Bytes::from);
     match index {
@@ -156,14 +130,6 @@ fn owe_again(db: &Connection, id: MessageId, submission: &Submission) -> Result<
                 params![id.number(), address, rows::originals(recipient)],
             )?;
         }
-    }
-    Ok(())
-}
-
-/// Gives content that was stored under one id to the message with another.
-pub fn move_content(db: &Connection, from: MessageId, to: MessageId) -> Result<()> {
-    for table in ["content", "further_content"] {
-        run(db, &format!("UPDATE {table} SET message = ?2 WHERE message = ?1"), params![from.number(), to.number()])?;
     }
     Ok(())
 }

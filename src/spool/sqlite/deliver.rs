@@ -2,7 +2,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::accept::{add_message, add_piece, forget_content, whole};
+use super::accept::{add_content, add_message, forget_content, whole};
 use super::past::{Entry, add_past};
 use super::rows::{self, SUBMISSION, SUBMISSION_COLUMNS};
 use super::sql::run;
@@ -131,7 +131,7 @@ pub fn settle(
     }
     if let (Some(notice), Some((submission, content))) = (notice, &settlement.notice) {
         add_message(db, notice, submission, content.len() as u64, None)?;
-        add_piece(db, notice, 0, content)?;
+        add_content(db, notice, content)?;
     }
     Ok(true)
 }

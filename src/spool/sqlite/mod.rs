@@ -1,6 +1,6 @@
 //! The spool in SQLite: one database, one thread that writes with group commit, a few connections that read.
 //!
-//! It touches only the files of its folder: `spool.db` with its log beside it, and `lock`. Other processes may use
+//! It touches only the files of its folder: `spool.db` with its log beside it, large content in `content/`, and `lock`. Other processes may use
 //! the same folder at the same time, as the queue commands do; only the daemon takes the lock.
 //! It fails as `AcceptError` and `SpoolError` say; after a failed sync it takes nothing more until it is opened
 //! again.
@@ -8,6 +8,7 @@
 mod accept;
 mod accounts;
 mod deliver;
+mod files;
 mod leases;
 mod operate;
 mod past;
@@ -19,20 +20,23 @@ mod sql;
 mod writer;
 
 use std::collections::HashMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use rusqlite::Connection;
+use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
 
 use super::{
-    AcceptError, Accepted, Backlog, Claim, Content, Filter, Heir, Lease, Noted, Order, Past, Queued, Reading, Record,
-    Restored, Settlement, Spool, SpoolError, Upload, Which,
+    AcceptError, Accepted, Backlog, Claim, Content, Filter, Heir, Lease, Next, Noted, Order, Past, Queued, Reading,
+    Record, Restored, Settlement, Spool, SpoolError, Upload, Which,
 };
 use crate::mail::{MessageId, Submission, Timestamp};
+use files::Files;
 use leases::GivenBack;
 use room::Disk;
 use schema::{DaemonLock, database, make_folder, make_log, open_reader, open_writer};
@@ -47,6 +51,7 @@ pub struct SqliteSpool {
     listening: Arc<Listening>,
     given_back: Arc<GivenBack>,
     numbers: IdSource,
+    files: Files,
     disk: Disk,
     lock: Option<DaemonLock>,
 }
@@ -73,7 +78,7 @@ impl SqliteSpool {
             make_log(folder);
             db = open_writer(folder, false)?;
         }
-        recover(&db, now).map_err(|reason| OpenError::Sqlite { path: database(folder), reason })?;
+        recover(&db, &Files::of(folder), now).map_err(|reason| OpenError::Sqlite { path: database(folder), reason })?;
         SqliteSpool::with(db, folder, Some(lock))
     }
 
@@ -84,7 +89,7 @@ impl SqliteSpool {
     pub fn open_beside(folder: &Path) -> Result<SqliteSpool, OpenError> {
         match database(folder).metadata() {
             Ok(file) if file.len() > 0 => SqliteSpool::with(open_writer(folder, false)?, folder, None),
-            Err(reason) if reason.kind() != std::io::ErrorKind::NotFound => {
+            Err(reason) if reason.kind() != io::ErrorKind::NotFound => {
                 Err(OpenError::Folder { path: folder.to_owned(), reason })
             }
             _ => Err(OpenError::Missing(folder.to_owned())),
@@ -112,6 +117,7 @@ impl SqliteSpool {
             listening: Arc::default(),
             given_back: Arc::default(),
             numbers: IdSource::default(),
+            files: Files::of(folder),
             disk,
             lock,
         })
@@ -136,7 +142,7 @@ impl SqliteSpool {
         F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     {
         let readers = Arc::clone(&self.readers);
-        let reading = tokio::task::spawn_blocking(move || readers.with(work));
+        let reading = spawn_blocking(move || readers.with(work));
         async move {
             let result = reading.await.map_err(|error| SpoolError::Failed(error.to_string()))?;
             result.map_err(|error| SpoolError::Failed(error.to_string()))
@@ -154,6 +160,21 @@ impl SqliteSpool {
         })
     }
 
+    /// A content that is on stable storage, or the bytes of one that is small.
+    async fn taken_apart(&self, content: Content) -> Result<(Option<Upload>, Option<Bytes>), AcceptError> {
+        match content {
+            Content::Memory(bytes) => Ok((None, Some(bytes))),
+            Content::Uploaded(mut upload) => {
+                if let Some(last) = upload.under_way.take() {
+                    last.await?;
+                }
+                let (files, id, bytes) = (self.files.clone(), upload.id, upload.bytes);
+                in_background(move || files.sync(id, bytes)).await?;
+                Ok((Some(upload), None))
+            }
+        }
+    }
+
     /// Whether there is a daemon whose leases count. It may be this one.
     fn is_delivered_from(&self) -> bool {
         self.lock.is_some() || is_in_use(&self.readers.folder)
@@ -161,9 +182,13 @@ impl SqliteSpool {
 }
 
 /// What a daemon finds that was not stopped in order: leases of nobody, and content that was never accepted.
-fn recover(db: &Connection, now: Timestamp) -> rusqlite::Result<()> {
-    deliver::free_leases(db, now)?;
-    accept::abandon_all(db)
+fn recover(db: &Connection, files: &Files, now: Timestamp) -> rusqlite::Result<()> {
+    // Nobody else writes meanwhile, so no file is taken for unneeded that is about to be needed.
+    let alone = Transaction::new_unchecked(db, TransactionBehavior::Immediate)?;
+    deliver::free_leases(&alone, now)?;
+    accept::abandon_all(&alone)?;
+    files.sweep(&alone)?;
+    alone.commit()
 }
 
 /// How long a message is left alone whose delivery ended in a panic.
@@ -253,48 +278,56 @@ impl From<Failure> for SpoolError {
 #[async_trait]
 impl Spool for SqliteSpool {
     fn upload(&self, now: Timestamp) -> Upload {
-        let writer = self.writer.clone();
-        let abandon = move |id| writer.write_behind(move |db| accept::abandon(db, id));
-        Upload { id: self.numbers.next(now), pieces: 0, bytes: 0, under_way: None, abandon: Some(Box::new(abandon)) }
+        let (writer, files) = (self.writer.clone(), self.files.clone());
+        let abandon = move |id, given_up: Arc<Mutex<bool>>| {
+            writer.write_behind(move |db| {
+                *lock(&given_up) = true;
+                files.remove_unneeded(db, id)
+            });
+        };
+        let (id, given_up) = (self.numbers.next(now), Arc::default());
+        Upload { id, bytes: 0, under_way: None, given_up, abandon: Some(Box::new(abandon)) }
     }
 
     async fn append(&self, upload: &mut Upload, piece: Bytes) -> Result<(), AcceptError> {
-        let (id, index) = (upload.id, upload.pieces);
-        upload.pieces += 1;
-        upload.bytes += piece.len() as u64;
-        let disk = self.disk.clone();
-        let add = move |db: &Connection| {
-            disk.ensure_room(db, piece.len() as u64)?;
-            accept::add_piece(db, id, index, &piece)
-        };
-        let storing = self.writer.write(Until::Written, add);
-        match upload.under_way.replace(Box::pin(async move { Ok(storing.await?) })) {
-            Some(before) => before.await,
-            None => Ok(()),
+        if let Some(before) = upload.under_way.take() {
+            before.await?;
         }
+        let (files, disk) = (self.files.clone(), self.disk.clone());
+        let (id, at, given_up) = (upload.id, upload.bytes, Arc::clone(&upload.given_up));
+        upload.bytes += piece.len() as u64;
+        let storing = in_background(move || {
+            let given_up = lock(&given_up);
+            if *given_up {
+                return Ok(());
+            }
+            disk.ensure_room_for_file(piece.len() as u64)?;
+            files.add(id, at, &piece)
+        });
+        upload.under_way = Some(Box::pin(storing));
+        Ok(())
     }
 
     async fn accept(&self, submission: Submission, content: Content) -> Result<Accepted, AcceptError> {
         let size = content.size();
-        let (mut upload, small) = taken_apart(content).await?;
+        let (mut upload, small) = self.taken_apart(content).await?;
         let id = upload.as_ref().map_or_else(|| self.numbers.next(submission.received), |upload| upload.id);
-        let pieces = upload.as_ref().map(|upload| upload.pieces);
         let (release, generation) = (self.releaser(submission.received), new_generation());
-        let (listening, disk) = (Arc::clone(&self.listening), self.disk.clone());
+        let (listening, disk, files) = (Arc::clone(&self.listening), self.disk.clone(), self.files.clone());
         let accept = move |db: &Connection| {
             disk.ensure_room(db, small.as_ref().map_or(0, Bytes::len) as u64)?;
-            if is_incomplete(db, id, pieces)? {
+            if small.is_none() && !files.holds(id, size) {
                 return Ok(None);
             }
             let listener = listening.take(&submission.account);
             accept::add_message(db, id, &submission, size, listener.is_some().then_some(generation))?;
             if let Some(bytes) = &small {
-                accept::add_piece(db, id, 0, bytes)?;
+                accept::add_content(db, id, bytes)?;
             }
             let message = rows::fresh_message(id, submission, size, small);
             Ok(Some(listener.map(|listener| (listener, Lease { message, generation, release: Some(release) }))))
         };
-        let handed = self.writer.write(Until::Synced, accept).await?.ok_or_else(pieces_are_missing)?;
+        let handed = self.writer.write(Until::Synced, accept).await?.ok_or_else(content_is_gone)?;
         if let Some(upload) = &mut upload {
             upload.abandon = None;
         }
@@ -307,27 +340,25 @@ impl Spool for SqliteSpool {
 
     async fn restore(&self, restored: Restored, content: Content) -> Result<bool, AcceptError> {
         let (size, now) = (content.size(), restored.submission.received);
-        let (mut upload, small) = taken_apart(content).await?;
-        let uploaded = upload.as_ref().map(|upload| (upload.id, upload.pieces));
-        let disk = self.disk.clone();
+        let (mut upload, small) = self.taken_apart(content).await?;
+        let uploaded = upload.as_ref().map(|upload| upload.id);
+        let (disk, files) = (self.disk.clone(), self.files.clone());
         let restore = move |db: &Connection| {
             disk.ensure_room(db, small.as_ref().map_or(0, Bytes::len) as u64)?;
-            if let Some((id, pieces)) = uploaded
-                && is_incomplete(db, id, Some(pieces))?
-            {
+            if uploaded.is_some_and(|id| !files.holds(id, size)) {
                 return Ok(None);
             }
             if !accept::restore(db, &restored, size, now)? {
                 return Ok(Some(false));
             }
             match (uploaded, &small) {
-                (Some((id, _)), _) => accept::move_content(db, id, restored.id)?,
-                (None, Some(bytes)) => accept::add_piece(db, restored.id, 0, bytes)?,
+                (Some(id), _) => files.rename(id, restored.id).map_err(failed_in_system)?,
+                (None, Some(bytes)) => accept::add_content(db, restored.id, bytes)?,
                 (None, None) => {}
             }
             Ok(Some(true))
         };
-        let restored = self.writer.write(Until::Synced, restore).await?.ok_or_else(pieces_are_missing)?;
+        let restored = self.writer.write(Until::Synced, restore).await?.ok_or_else(content_is_gone)?;
         if let Some(upload) = upload.as_mut().filter(|_| restored) {
             upload.abandon = None;
         }
@@ -354,7 +385,15 @@ impl Spool for SqliteSpool {
     }
 
     fn piece(&self, id: MessageId, index: u32) -> Reading {
-        Box::pin(self.read(move |db| accept::piece(db, id, index)))
+        let (files, readers) = (self.files.clone(), Arc::clone(&self.readers));
+        let reading = spawn_blocking(move || match files.piece(id, index) {
+            // Small, or of a spool that an earlier version made.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                readers.with(|db| accept::piece(db, id, index)).map_err(|error| SpoolError::Failed(error.to_string()))
+            }
+            piece => piece.map_err(|error| SpoolError::Failed(format!("the content of {id} cannot be read: {error}"))),
+        });
+        Box::pin(async move { reading.await.map_err(|error| SpoolError::Failed(error.to_string()))? })
     }
 
     async fn mark_sending(&self, lease: &Lease, synced: bool) -> Result<(), SpoolError> {
@@ -367,9 +406,14 @@ impl Spool for SqliteSpool {
     async fn settle(&self, lease: &mut Lease, settlement: &Settlement) -> Result<(), SpoolError> {
         let (id, generation, settlement) = (lease.message.id, lease.generation, settlement.clone());
         let notice = settlement.notice.as_ref().map(|(submission, _)| self.numbers.next(submission.received));
+        let has_file_to_go = settlement.next == Next::Done && lease.message.content.is_none();
         let settle = move |db: &Connection| deliver::settle(db, id, generation, &settlement, notice);
         let settled = self.writer.write(Until::Synced, settle).await?;
         lease.release = None;
+        if has_file_to_go {
+            let files = self.files.clone();
+            self.writer.write_behind(move |db| files.remove_unneeded(db, id));
+        }
         if settled { Ok(()) } else { Err(SpoolError::LeaseLost(id)) }
     }
 
@@ -405,7 +449,14 @@ impl Spool for SqliteSpool {
 
     async fn order(&self, which: &Which, order: Order, now: Timestamp) -> Result<Vec<MessageId>, SpoolError> {
         let (which, delivers) = (which.clone(), self.is_delivered_from());
-        Ok(self.writer.write(Until::Synced, move |db| operate::order(db, &which, order, now, delivers)).await?)
+        let carry_out = move |db: &Connection| operate::order(db, &which, order, now, delivers);
+        let ids = self.writer.write(Until::Synced, carry_out).await?;
+        if matches!(order, Order::Delete | Order::Export) {
+            let (files, let_go) = (self.files.clone(), ids.clone());
+            let remove = move |db: &Connection| let_go.iter().try_for_each(|id| files.remove_unneeded(db, *id));
+            self.writer.write(Until::Written, remove).await?;
+        }
+        Ok(ids)
     }
 
     async fn retry_asked(&self, account: &str) -> Result<Option<Timestamp>, SpoolError> {
@@ -419,7 +470,8 @@ impl Spool for SqliteSpool {
     }
 
     async fn prune(&self, now: Timestamp, history: Duration) -> Result<bool, SpoolError> {
-        Ok(self.writer.write(Until::Written, move |db| past::prune(db, now, history)).await?)
+        let files = self.files.clone();
+        Ok(self.writer.write(Until::Written, move |db| past::prune(db, &files, now, history)).await?)
     }
 
     async fn sent_since(&self, account: &str, since: Timestamp) -> Result<Vec<(Timestamp, u32)>, SpoolError> {
@@ -440,23 +492,22 @@ fn new_generation() -> i64 {
 /// The window of the counts in [`Backlog`].
 const DAY: Duration = Duration::from_hours(24);
 
-/// An upload of which every piece is stored, or what is still to be stored.
-async fn taken_apart(content: Content) -> Result<(Option<Upload>, Option<Bytes>), AcceptError> {
-    match content {
-        Content::Memory(bytes) => Ok((None, Some(bytes))),
-        Content::Uploaded(mut upload) => {
-            if let Some(last) = upload.under_way.take() {
-                last.await?;
-            }
-            Ok((Some(upload), None))
-        }
+/// Does something that waits for the disk, beginning at once.
+fn in_background<F>(work: F) -> impl Future<Output = Result<(), AcceptError>> + Send + Sync
+where
+    F: FnOnce() -> io::Result<()> + Send + 'static,
+{
+    let working = spawn_blocking(work);
+    async move {
+        let worked = working.await.map_err(|error| AcceptError::Failed(error.to_string()))?;
+        worked.map_err(|error| Failure::of_system(&error).into())
     }
 }
 
-fn is_incomplete(db: &Connection, id: MessageId, pieces: Option<u32>) -> rusqlite::Result<bool> {
-    pieces.map_or(Ok(false), |pieces| accept::is_whole(db, id, pieces).map(|whole| !whole))
+fn failed_in_system(error: io::Error) -> rusqlite::Error {
+    rusqlite::Error::ToSqlConversionFailure(Box::new(error))
 }
 
-fn pieces_are_missing() -> AcceptError {
-    AcceptError::Failed("pieces of the content are missing".to_owned())
+fn content_is_gone() -> AcceptError {
+    AcceptError::Failed("the content is gone; was the relay started meanwhile?".to_owned())
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::accept::forget_content;
+use super::files::Files;
 use super::rows;
 use super::sql::run;
 use crate::mail::{MessageId, Timestamp};
@@ -132,9 +133,9 @@ const PAGES_AT_ONCE: u32 = 1024;
 
 /// Forgets the oldest entries, as far as they are older than the history is to be, with messages that have none left;
 /// content that is kept no longer; and gives free pages back. Tells whether there may be more of it.
-pub fn prune(db: &Connection, now: Timestamp, history: Duration) -> Result<bool> {
+pub fn prune(db: &Connection, files: &Files, now: Timestamp, history: Duration) -> Result<bool> {
     let forgotten = prune_history(db, now, history)?;
-    let emptied = prune_content(db, now)?;
+    let emptied = prune_content(db, files, now)?;
     let freed = give_pages_back(db)?;
     Ok(forgotten || emptied || freed)
 }
@@ -167,7 +168,7 @@ fn forget_message(db: &Connection, id: MessageId) -> Result<()> {
     forget_content(db, id)
 }
 
-fn prune_content(db: &Connection, now: Timestamp) -> Result<bool> {
+fn prune_content(db: &Connection, files: &Files, now: Timestamp) -> Result<bool> {
     let old: Vec<MessageId> = db
         .prepare_cached("SELECT id FROM message WHERE content_until < ?1 ORDER BY content_until LIMIT ?2")?
         .query_map(params![now.as_millisecond(), PRUNED_AT_ONCE], |row| rows::id(row, 0))?
@@ -175,6 +176,8 @@ fn prune_content(db: &Connection, now: Timestamp) -> Result<bool> {
     for id in &old {
         forget_content(db, *id)?;
         run(db, "UPDATE message SET content_until = NULL WHERE id = ?1", [id.number()])?;
+        // Should this transaction fail, it is gone early. Nobody was owed it.
+        files.remove_unneeded(db, *id)?;
     }
     Ok(!old.is_empty())
 }

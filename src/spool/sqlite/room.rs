@@ -4,6 +4,7 @@
 //! first. So mail is refused while a little is still free, and that little is left to those who free more.
 
 use std::path::{Path, PathBuf};
+use std::{fmt, io};
 
 use rusqlite::{Connection, ffi};
 
@@ -47,21 +48,47 @@ impl Disk {
         Ok(())
     }
 
-    /// Fails as a full disk does, if `bytes` more would be too much. Pages that are free inside the database count as
-    /// room. Where the system does not tell, the disk is left to speak for itself.
+    /// Fails as a full disk does, if `bytes` more in the database would be too much. Pages that are free inside it count
+    /// as room.
     ///
     /// # Errors
     /// `SQLITE_FULL`.
     pub fn ensure_room(&self, db: &Connection, bytes: u64) -> rusqlite::Result<()> {
-        let Ok(disk) = rustix::fs::statvfs(&self.folder) else { return Ok(()) };
-        let reserve = RESERVE_BYTES.min(disk.f_blocks.saturating_mul(disk.f_frsize) / RESERVE_PART);
-        let needed = reserve.saturating_add(bytes.saturating_mul(WRITTEN_TIMES));
-        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-        if free >= needed || free.saturating_add(free_inside(db)?) >= needed {
+        let Some(lacking) = self.lacking(bytes.saturating_mul(WRITTEN_TIMES)) else { return Ok(()) };
+        if free_inside(db)? >= lacking.bytes {
             return Ok(());
         }
-        let words = format!("less than {} MB are free on the disk of the spool", needed.div_ceil(1_000_000));
-        Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_FULL), Some(words)))
+        Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_FULL), Some(lacking.to_string())))
+    }
+
+    /// The same for `bytes` more in a file of their own.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::StorageFull`].
+    pub fn ensure_room_for_file(&self, bytes: u64) -> io::Result<()> {
+        let lacking = self.lacking(bytes);
+        lacking.map_or(Ok(()), |lacking| Err(io::Error::new(io::ErrorKind::StorageFull, lacking.to_string())))
+    }
+
+    /// What is missing on the disk for `bytes` more. Where the system does not tell, the disk is left to speak for itself.
+    fn lacking(&self, bytes: u64) -> Option<Lacking> {
+        let disk = rustix::fs::statvfs(&self.folder).ok()?;
+        let reserve = RESERVE_BYTES.min(disk.f_blocks.saturating_mul(disk.f_frsize) / RESERVE_PART);
+        let needed = reserve.saturating_add(bytes);
+        let bytes = needed.saturating_sub(disk.f_bavail.saturating_mul(disk.f_frsize));
+        (bytes > 0).then_some(Lacking { bytes, needed })
+    }
+}
+
+/// The disk has not enough room.
+struct Lacking {
+    bytes: u64,
+    needed: u64,
+}
+
+impl fmt::Display for Lacking {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "less than {} MB are free on the disk of the spool", self.needed.div_ceil(1_000_000))
     }
 }
 

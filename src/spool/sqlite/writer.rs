@@ -4,6 +4,7 @@
 //! Where nobody in a transaction needs it [synced](Until::Synced), its commit only reaches the system. The next synced
 //! commit puts it on the disk together with its own, since both are in one log and in this order.
 
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
@@ -29,6 +30,14 @@ impl Failure {
     fn of(error: &rusqlite::Error) -> Failure {
         match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => Failure::Full(error.to_string()),
+            _ => Failure::Failed(error.to_string()),
+        }
+    }
+
+    /// The same of a file beside the database.
+    pub fn of_system(error: &io::Error) -> Failure {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Failure::Full(error.to_string()),
             _ => Failure::Failed(error.to_string()),
         }
     }
@@ -96,7 +105,7 @@ impl Writer {
     ///
     /// # Errors
     /// Where no thread can be started.
-    pub fn start(db: Connection) -> std::io::Result<(Writer, thread::JoinHandle<()>)> {
+    pub fn start(db: Connection) -> io::Result<(Writer, thread::JoinHandle<()>)> {
         let (requests, waiting) = channel();
         let thread = thread::Builder::new().name("spool".to_owned()).spawn(move || serve(&db, &waiting))?;
         Ok((Writer { requests }, thread))
