@@ -15,7 +15,8 @@ use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::clock::now;
-use crate::config::{Config, Keep};
+use crate::config::{AccountSettings, Config, Keep};
+use crate::delivery::fallback::{Link, Ward};
 use crate::delivery::{self, Delivery};
 use crate::event::{self, Event};
 use crate::listener::tls::{self, Certificate, CertificateError, CertificateFiles};
@@ -23,7 +24,7 @@ use crate::listener::trace;
 use crate::listener::{self, BindError, Bound, BoundAddress, Seats, Service, TlsMode};
 use crate::smtp;
 use crate::spool::sqlite::{OpenError, SqliteSpool};
-use crate::spool::{Noted, Order, Spool, SpoolError, Which};
+use crate::spool::{Heir, Noted, Order, Spool, SpoolError, Which};
 use crate::upstream::Upstream;
 use crate::upstream::connect::{Endpoint, Trust, TrustError};
 use crate::upstream::credentials::Credentials;
@@ -93,9 +94,15 @@ struct ShownCertificate {
 struct Deliveries {
     /// Ends the newest ones.
     stop: watch::Sender<bool>,
-    /// One for each connection that is allowed.
-    lines: Arc<Semaphore>,
+    /// By account.
+    lines: HashMap<String, Lines>,
     tasks: JoinSet<()>,
+}
+
+/// One permit for each connection that an account is allowed.
+struct Lines {
+    permits: Arc<Semaphore>,
+    count: usize,
 }
 
 impl Daemon {
@@ -104,7 +111,7 @@ impl Daemon {
     /// # Errors
     /// Says what is in the way; nothing is left running then.
     pub async fn start(config: Config) -> Result<Daemon, StartError> {
-        let trust = Trust::new(config.account.ca_file.as_deref())?;
+        let trusts = trusts(&config)?;
         let certificate = read_certificate(&config)?;
         let mut bound = listener::inherited(&config.listeners)?;
         if bound.is_empty() {
@@ -126,7 +133,7 @@ impl Daemon {
         let service = Arc::new(service);
         let addresses = bound.iter().map(|bound| bound.address.clone()).collect();
         let mut daemon = Daemon {
-            delivery: Deliveries::start(&spool, &config, trust).await,
+            delivery: Deliveries::start(&spool, &config, trusts).await,
             orders: tokio::spawn(trace::follow_orders(config.spool.clone(), configured, wants)),
             traces,
             housekeeping: tokio::spawn(keep_house(Arc::clone(&spool), session.subscribe(), keep_settings)),
@@ -156,7 +163,7 @@ impl Daemon {
 
     /// Goes on under another configuration. What cannot change while running is said, and stays as it was.
     pub async fn reload(&mut self, config: Config) -> Result<(), StartError> {
-        let trust = Trust::new(config.account.ca_file.as_deref())?;
+        let trusts = trusts(&config)?;
         let certificate = read_certificate(&config)?;
         let fixed = fixed_parts_that_differ(&self.config, &config);
         self.session.send_replace(Arc::new(session_settings(&config)));
@@ -168,7 +175,7 @@ impl Daemon {
                 door.send_replace(settings.clone());
             }
         }
-        self.delivery.replace(&self.spool, &self.config, &config, trust).await;
+        self.delivery.replace(&self.spool, &config, trusts).await;
         let changes = match fixed.as_slice() {
             [] => "everything is in force".to_owned(),
             fixed => format!("in force, except for {}, which needs a restart", fixed.join(" and ")),
@@ -227,46 +234,85 @@ impl ShownCertificate {
 }
 
 impl Deliveries {
-    async fn start(spool: &Arc<SqliteSpool>, config: &Config, trust: Trust) -> Deliveries {
-        let lines = Arc::new(Semaphore::new(config.account.connections));
-        let mut deliveries = Deliveries { stop: watch::channel(false).0, lines, tasks: JoinSet::new() };
-        deliveries.begin(spool, config, trust).await;
+    async fn start(spool: &Arc<SqliteSpool>, config: &Config, trusts: Vec<Trust>) -> Deliveries {
+        let mut deliveries = Deliveries { stop: watch::channel(false).0, lines: HashMap::new(), tasks: JoinSet::new() };
+        deliveries.begin(spool, config, trusts).await;
         deliveries
     }
 
-    async fn begin(&mut self, spool: &Arc<SqliteSpool>, config: &Config, trust: Trust) {
-        let noted = make_due(spool.as_ref(), &config.account.name).await;
-        let spool = Arc::clone(spool) as Arc<dyn Spool>;
-        let delivery = Arc::new(Delivery::new(spool, delivery_settings(config), noted, now()));
-        let endpoint = endpoint(config, trust);
-        let credentials = credentials(config);
-        let make_upstream = move || Box::new(Gmail::new(endpoint.clone(), credentials.clone())) as Box<dyn Upstream>;
-        self.tasks.spawn(delivery.run(make_upstream, now, Arc::clone(&self.lines), self.stop.subscribe()));
+    async fn begin(&mut self, spool: &Arc<SqliteSpool>, config: &Config, trusts: Vec<Trust>) {
+        make_due(spool.as_ref(), Arc::new(session_settings(config))).await;
+        let mut deliveries = HashMap::new();
+        for account in &config.accounts {
+            let noted = noted(spool.as_ref(), &account.name).await;
+            let spool = Arc::clone(spool) as Arc<dyn Spool>;
+            let delivery = Delivery::new(spool, delivery_settings(config, account), noted, now());
+            deliveries.insert(account.name.as_str(), Arc::new(delivery));
+        }
+        for (account, trust) in config.accounts.iter().zip(trusts) {
+            let Some(delivery) = deliveries.get(account.name.as_str()) else { continue };
+            delivery.stand_in_for(wards(config, account, &deliveries));
+            let endpoint = endpoint(config, account, trust);
+            let credentials = credentials(account);
+            let make_upstream =
+                move || Box::new(Gmail::new(endpoint.clone(), credentials.clone())) as Box<dyn Upstream>;
+            let lines = self.lines_of(account);
+            self.tasks.spawn(Arc::clone(delivery).run(make_upstream, now, lines, self.stop.subscribe()));
+        }
     }
 
     /// Goes on under another configuration, once an attempt that is under way has left its line.
-    async fn replace(&mut self, spool: &Arc<SqliteSpool>, old: &Config, new: &Config, trust: Trust) {
+    async fn replace(&mut self, spool: &Arc<SqliteSpool>, new: &Config, trusts: Vec<Trust>) {
         self.stop.send_replace(true);
         self.stop = watch::channel(false).0;
-        let (before, after) = (old.account.connections, new.account.connections);
-        self.lines.add_permits(after.saturating_sub(before));
-        if let Ok(fewer) = u32::try_from(before.saturating_sub(after)) {
-            let lines = Arc::clone(&self.lines);
+        self.lines.retain(|name, _| new.accounts.iter().any(|account| account.name == *name));
+        self.begin(spool, new, trusts).await;
+    }
+
+    /// The lines of an account, as many as it is allowed now.
+    fn lines_of(&mut self, account: &AccountSettings) -> Arc<Semaphore> {
+        let after = account.connections;
+        let new = || Lines { permits: Arc::new(Semaphore::new(after)), count: after };
+        let lines = self.lines.entry(account.name.clone()).or_insert_with(new);
+        let permits = Arc::clone(&lines.permits);
+        let before = std::mem::replace(&mut lines.count, after);
+        permits.add_permits(after.saturating_sub(before));
+        if let Ok(fewer @ 1..) = u32::try_from(before.saturating_sub(after)) {
+            let permits = Arc::clone(&permits);
             self.tasks.spawn(async move {
-                if let Ok(permits) = lines.acquire_many_owned(fewer).await {
+                if let Ok(permits) = permits.acquire_many_owned(fewer).await {
                     permits.forget();
                 }
             });
         }
-        self.begin(spool, new, trust).await;
+        permits
     }
+}
+
+/// The accounts that `account` stands in for: those whose chain of fallbacks leads to it. The configuration has no
+/// circles.
+fn wards(config: &Config, account: &AccountSettings, deliveries: &HashMap<&str, Arc<Delivery>>) -> Vec<Ward> {
+    let place = |other: &AccountSettings| (other.host.clone(), other.port);
+    let of_chain_from = |first: &AccountSettings| {
+        let mut chain = Vec::new();
+        let mut next = first;
+        while next.name != account.name {
+            let delivery = Arc::clone(deliveries.get(next.name.as_str())?);
+            chain.push(Link { delivery, elsewhere: place(next) != place(account) });
+            let fallback = next.fallback.as_deref()?;
+            next = config.accounts.iter().find(|other| other.name == fallback)?;
+        }
+        Some(Ward { chain }).filter(|ward| !ward.chain.is_empty())
+    };
+    config.accounts.iter().filter_map(of_chain_from).collect()
 }
 
 /// As many connections of clients as there are file descriptors for, besides those that are open by now and those that
 /// deliveries need: mail that cannot go out or be stored helps no client.
 fn seats(config: &Config, listeners: usize) -> Seats {
     let limit = listener::raise_descriptor_limit();
-    let deliveries = config.account.connections.saturating_mul(DESCRIPTORS_OF_A_DELIVERY);
+    let connections: usize = config.accounts.iter().map(|account| account.connections).sum();
+    let deliveries = connections.saturating_mul(DESCRIPTORS_OF_A_DELIVERY);
     // Each listener holds one while it decides what becomes of a client.
     let others = [listener::open_descriptors(), deliveries, listeners, DESCRIPTORS_TO_SPARE];
     let left = others.iter().fold(limit, |left, count| left.saturating_sub(*count));
@@ -283,18 +329,34 @@ fn seats(config: &Config, listeners: usize) -> Seats {
     seats
 }
 
-/// A start and a reload are what people do when they have mended something: everything is due at once. What was wrong
-/// with the account is told as wrong until a probe has found out, so that a relay that is started again and again does
-/// not log in with every message.
-async fn make_due(spool: &dyn Spool, account: &str) -> Noted {
-    let adopted = spool.adopt(&[account.to_owned()], account).await;
+/// A start and a reload are what people do when they have mended something: everything is due at once.
+async fn make_due(spool: &dyn Spool, session: Arc<smtp::Settings>) {
+    let adopted = adopt(spool, session).await;
     let ordered = spool.order(&Which::All, Order::Retry, now()).await;
-    let failed = |error: SpoolError| event::log(&Event::SpoolFailed { reason: &error.to_string() });
-    adopted.and(ordered.map(|_| 0)).map_or_else(failed, |_| ());
+    if let Err(error) = adopted.and(ordered.map(|_| ())) {
+        event::log(&Event::SpoolFailed { reason: &error.to_string() });
+    }
+}
+
+/// What was wrong with an account is told as wrong until a probe has found out, so that a relay that is started again
+/// and again does not log in with every message.
+async fn noted(spool: &dyn Spool, account: &str) -> Noted {
     spool.noted(account).await.unwrap_or_else(|error| {
-        failed(error);
+        event::log(&Event::SpoolFailed { reason: &error.to_string() });
         Noted::default()
     })
+}
+
+/// Mail of accounts that are gone goes through those that the rules now name.
+async fn adopt(spool: &dyn Spool, session: Arc<smtp::Settings>) -> Result<(), SpoolError> {
+    let accounts = session.policy.routes.accounts();
+    loop {
+        let session = Arc::clone(&session);
+        let heir: Heir = Box::new(move |sender, client| session.policy.account(sender, client).to_owned());
+        if spool.adopt(&accounts, heir).await? == 0 {
+            return Ok(());
+        }
+    }
 }
 
 /// Forgets old history, and finds mail that was accepted for an account which a reload has replaced since.
@@ -304,11 +366,11 @@ async fn keep_house(
     keep: watch::Receiver<Keep>,
 ) {
     loop {
-        let account = session.borrow().policy.account.clone();
-        let adopted = spool.adopt(std::slice::from_ref(&account), &account).await;
+        let settings = Arc::clone(&session.borrow());
+        let adopted = adopt(spool.as_ref(), settings).await;
         let history = keep.borrow().history;
         let pruned = prune(&spool, history).await;
-        if let Err(error) = adopted.map(|_| ()).and(pruned) {
+        if let Err(error) = adopted.and(pruned) {
             event::log(&Event::SpoolFailed { reason: &error.to_string() });
         }
         sleep(HOUSEKEEPING_EVERY).await;
@@ -334,8 +396,11 @@ fn session_settings(config: &Config) -> smtp::Settings {
     smtp::Settings { policy: config.policy.clone() }
 }
 
-fn delivery_settings(config: &Config) -> delivery::Settings {
-    let account = &config.account;
+fn trusts(config: &Config) -> Result<Vec<Trust>, TrustError> {
+    config.accounts.iter().map(|account| Trust::new(account.ca_file.as_deref())).collect()
+}
+
+fn delivery_settings(config: &Config, account: &AccountSettings) -> delivery::Settings {
     delivery::Settings {
         account: account.name.clone(),
         address: account.user.clone(),
@@ -345,33 +410,32 @@ fn delivery_settings(config: &Config) -> delivery::Settings {
         keep_content: config.keep.content,
         pauses: delivery::account::Pauses { first: config.retry.first, longest: config.retry.longest },
         policy: config.policy.clone(),
-        repair: repair_settings(config),
+        repair: repair_settings(config, account),
     }
 }
 
-/// What repair has to know under a configuration.
+/// What repair has to know for an account.
 #[must_use]
-pub fn repair_settings(config: &Config) -> delivery::repair::Settings {
+pub fn repair_settings(config: &Config, account: &AccountSettings) -> delivery::repair::Settings {
     delivery::repair::Settings {
         hostname: config.policy.hostname.clone(),
-        account_address: config.account.user.clone(),
-        from: config.account.from,
-        send_as: config.account.send_as.clone(),
+        account_address: account.user.clone(),
+        from: account.from,
+        send_as: account.send_as.clone(),
     }
 }
 
-/// Where Gmail is, for the account of a configuration.
+/// Where Gmail is, for an account.
 #[must_use]
-pub fn endpoint(config: &Config, trust: Trust) -> Endpoint {
-    let account = &config.account;
+pub fn endpoint(config: &Config, account: &AccountSettings, trust: Trust) -> Endpoint {
     let (host, port, tls) = (account.host.clone(), account.port, account.tls);
     Endpoint { host, port, tls, hostname: config.policy.hostname.clone(), trust }
 }
 
 /// What proves who we are there.
 #[must_use]
-pub fn credentials(config: &Config) -> Credentials {
-    Credentials { user: config.account.user.to_string(), app_password: config.account.app_password.clone() }
+pub fn credentials(account: &AccountSettings) -> Credentials {
+    Credentials { user: account.user.to_string(), app_password: account.app_password.clone() }
 }
 
 /// The new configuration as far as it is in force: the next reload is compared with this.

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use smarthost::mail::{Refusal, Submission, Timestamp};
-use smarthost::policy::{Limits, Pattern, Policy, Recipients};
+use smarthost::policy::{Limits, Pattern, Policy, Recipients, Routes};
 use smarthost::smtp::{Action, Input, Offer, Session, Settings};
 
 /// Everything that a client and the store see of a session; the store refuses what it is given.
@@ -58,7 +58,9 @@ fn settings() -> Arc<Settings> {
         redirect_all: None,
         allow: vec![Pattern::Domain("good".into())],
     };
-    Arc::new(Settings { policy: Policy { hostname: "relay.test".into(), limits, recipients, account: "home".into() } })
+    Arc::new(Settings {
+        policy: Policy { hostname: "relay.test".into(), limits, recipients, routes: Routes::only("home") },
+    })
 }
 
 fn play<'a>(settings: &Arc<Settings>, pieces: impl IntoIterator<Item = &'a [u8]>) -> Seen {

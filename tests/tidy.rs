@@ -33,7 +33,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
 /// Parts that decide, and so must not look around.
 const PURE: &[&str] = &[
     "src/mail",
-    "src/policy.rs",
+    "src/policy",
     "src/smtp",
     "src/listener/trace/transcript.rs",
     "src/cli/sendmail/arguments.rs",

@@ -35,7 +35,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use smarthost::mail::{Address, Message, MessageId, Refusal, Submission, Timestamp};
-use smarthost::policy::{AliasKey, Limits, Pattern, Policy, Recipients};
+use smarthost::policy::{AliasKey, Limits, Pattern, Policy, Recipients, Routes};
 use smarthost::smtp::{Action, Input, Offer, Session, Settings};
 use smarthost::spool::sqlite::SqliteSpool;
 use smarthost::spool::{AcceptError, Claim, Content, Lease, Spool, Upload};
@@ -422,7 +422,11 @@ impl Transcript {
             "hops" => limits.hops = number(),
             "default_domain" => recipients.default_domain = Some(words[1].to_owned()),
             "redirect_all" => recipients.redirect_all = Some(words[1].parse().unwrap()),
-            "alias" => drop(recipients.alias.insert(alias_key(words[1]), words[2].parse().unwrap())),
+            "alias" => drop(
+                recipients
+                    .alias
+                    .insert(alias_key(words[1]), words[2..].iter().map(|word| word.parse().unwrap()).collect()),
+            ),
             "allow" => recipients.allow = words[1..].iter().map(|word| pattern(word)).collect(),
             _ => match setting {
                 "starttls" => self.offer.starttls = true,
@@ -549,7 +553,7 @@ fn policy() -> Policy {
         redirect_all: None,
         allow: vec![Pattern::Everybody],
     };
-    Policy { hostname: "relay.test".into(), limits: Limits::default(), recipients, account: "home".into() }
+    Policy { hostname: "relay.test".into(), limits: Limits::default(), recipients, routes: Routes::only("home") }
 }
 
 fn alias_key(text: &str) -> AliasKey {

@@ -83,5 +83,5 @@ fn is_usable(loaded: &Loaded) {
     assert!(config.retry.first <= config.retry.longest);
     let limits = &config.policy.limits;
     assert!(limits.message_bytes > 0 && limits.recipients > 0 && limits.connections > 0);
-    assert_printable(&config.policy.account);
+    assert_printable(&config.policy.routes.default);
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use smarthost::mail::{Address, Refusal, Submission, Timestamp};
-use smarthost::policy::{AliasKey, Limits, Pattern, Policy, Recipients};
+use smarthost::policy::{AliasKey, Limits, Pattern, Policy, Recipients, Routes};
 use smarthost::smtp::{Action, FURTHER_PIECE_BYTES, Input, Offer, Session, Settings};
 use smarthost::spool::sqlite::SqliteSpool;
 use smarthost::spool::{Accepted, Content, Spool};
@@ -38,11 +38,13 @@ fn settings(rules: u8) -> Arc<Settings> {
     let root: Address = "root@example.com".parse().unwrap();
     let recipients = Recipients {
         default_domain: chosen(5).then(|| "example.com".into()),
-        alias: BTreeMap::from([(AliasKey::Local("root".into()), root.clone())]),
+        alias: BTreeMap::from([(AliasKey::Local("root".into()), vec![root.clone()])]),
         redirect_all: chosen(6).then_some(root),
         allow: if chosen(7) { vec![Pattern::Domain("example.com".into())] } else { vec![Pattern::Everybody] },
     };
-    Arc::new(Settings { policy: Policy { hostname: "relay.test".into(), limits, recipients, account: "home".into() } })
+    Arc::new(Settings {
+        policy: Policy { hostname: "relay.test".into(), limits, recipients, routes: Routes::only("home") },
+    })
 }
 
 /// Everything that a client and the store see of a session.

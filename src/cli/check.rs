@@ -9,10 +9,10 @@ use tokio::time::{Instant, timeout};
 
 use super::{Failure, Global};
 use crate::clock::now;
-use crate::config::{Config, Loaded, container};
+use crate::config::{AccountSettings, Config, Loaded, container};
 use crate::daemon::{self, StartError};
 use crate::listener::{self, BindError, Settings};
-use crate::policy::Allow;
+use crate::policy::{Allow, Route, Routes};
 use crate::spool::sqlite::{self, OpenError, SqliteSpool};
 use crate::upstream::Upstream as _;
 use crate::upstream::connect::Trust;
@@ -38,12 +38,54 @@ pub async fn run(global: &Global, options: &Options) -> Result<(), Failure> {
     let running = sqlite::is_in_use(&config.spool);
     check_listeners(&config, running)?;
     check_spool(&config, running)?;
-    let trust = Trust::new(config.account.ca_file.as_deref()).map_err(StartError::from)?;
+    tell_routes(&config)?;
+    let mut trusts = Vec::new();
+    for account in &config.accounts {
+        trusts.push(Trust::new(account.ca_file.as_deref()).map_err(StartError::from)?);
+    }
     if options.offline {
         return tell("done", "everything on this machine is in order; the network was not tried");
     }
-    check_login(&config, trust).await?;
-    tell("done", "everything is in order")
+    let mut faults = Vec::new();
+    for (account, trust) in config.accounts.iter().zip(trusts) {
+        match check_login(&config, account, trust).await {
+            // What is wrong with one account says nothing about the next.
+            Err(Failure::Unavailable(words)) if config.accounts.len() > 1 => {
+                faults.push(format!("account \"{}\": {words}", account.name));
+            }
+            checked => checked?,
+        }
+    }
+    if faults.is_empty() {
+        tell("done", "everything is in order")
+    } else {
+        Err(Failure::Unavailable(faults.join("\n")))
+    }
+}
+
+/// Which mail goes through which account, where there is a choice.
+fn tell_routes(config: &Config) -> Result<(), Failure> {
+    let Routes { routes, default } = &config.policy.routes;
+    if config.accounts.len() == 1 {
+        return Ok(());
+    }
+    for Route { account, senders, clients, logins } in routes.iter().filter(|route| route.has_conditions()) {
+        let lists = [
+            ("from", senders.iter().map(ToString::to_string).collect::<Vec<_>>()),
+            ("of clients at", clients.iter().map(ToString::to_string).collect()),
+            ("of clients that log in as", logins.clone()),
+        ];
+        let parts = lists.iter().filter(|(_, names)| !names.is_empty());
+        let parts: Vec<String> = parts.map(|(words, names)| format!("{words} {}", names.join(" or "))).collect();
+        tell("route", &format!("mail {} goes through \"{account}\"", parts.join(", ")))?;
+    }
+    tell("route", &format!("all other mail goes through \"{default}\""))?;
+    for account in &config.accounts {
+        if let Some(fallback) = &account.fallback {
+            tell("fallback", &format!("while \"{}\" cannot send, \"{fallback}\" does", account.name))?;
+        }
+    }
+    Ok(())
 }
 
 fn tell(step: &str, words: &str) -> Result<(), Failure> {
@@ -128,9 +170,9 @@ fn check_spool(config: &Config, running: bool) -> Result<(), Failure> {
     tell("spool", &format!("{folder} can be written, and what is written is synced"))
 }
 
-async fn check_login(config: &Config, trust: Trust) -> Result<(), Failure> {
-    let (account, began) = (&config.account, Instant::now());
-    let endpoint = daemon::endpoint(config, trust);
+async fn check_login(config: &Config, account: &AccountSettings, trust: Trust) -> Result<(), Failure> {
+    let began = Instant::now();
+    let endpoint = daemon::endpoint(config, account, trust);
     let server = format!("{}:{}", account.host, account.port);
     let addresses = timeout(LOGIN_DEADLINE, tokio::net::lookup_host((account.host.as_str(), account.port))).await;
     match addresses {
@@ -141,7 +183,7 @@ async fn check_login(config: &Config, trust: Trust) -> Result<(), Failure> {
         Ok(Err(error)) => return Err(Failure::Unavailable(format!("{}: {error}. Is there a network?", account.host))),
         Err(_) => return Err(Failure::Unavailable(format!("{}: the name service does not answer", account.host))),
     }
-    let mut gmail = Gmail::new(endpoint, daemon::credentials(config));
+    let mut gmail = Gmail::new(endpoint, daemon::credentials(account));
     match timeout(LOGIN_DEADLINE, gmail.try_login()).await {
         Ok(Ok(())) => tell(
             "Gmail",

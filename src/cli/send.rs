@@ -27,7 +27,7 @@ pub struct Options {
     /// Whom to send to.
     #[arg(long, value_name = "ADDRESS", required = true)]
     to: Vec<Address>,
-    /// The sender. Without it: the account itself.
+    /// The sender, which may decide about the account. Without it: the default account itself.
     #[arg(long, value_name = "ADDRESS")]
     from: Option<Address>,
     /// The subject, where no file is given.
@@ -42,11 +42,18 @@ pub struct Options {
 
 pub async fn run(global: &Global, options: &Options) -> Result<(), Failure> {
     let config = global.config()?;
-    let from = options.from.clone().unwrap_or_else(|| config.account.user.clone());
+    let account = config.default_account().map(|account| account.user.clone());
+    let from = options.from.clone().or(account).ok_or_else(|| Failure::BadInput("who sends it? add --from".into()))?;
     let content = content(options, &from)?;
     let id = hand_over(&config, &from, &options.to, &content).await?;
     writeln!(io::stdout(), "Accepted by the relay as {id}.")?;
-    follow(&SqliteSpool::open_beside(&config.spool)?, id, options.wait).await
+    let spool = SqliteSpool::open_beside(&config.spool)?;
+    if config.accounts.len() > 1
+        && let Some(record) = spool.show(id).await?
+    {
+        writeln!(io::stdout(), "It is for the account \"{}\".", record.submission.account)?;
+    }
+    follow(&spool, id, options.wait).await
 }
 
 /// The message, with CRLF line ends and its dots stuffed.

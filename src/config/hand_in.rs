@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use super::document::Document;
 use super::environment::{Environment, SYSTEM_SPOOL};
 use super::report::{Mistakes, Report};
-use super::{FILE_BYTES_MAX, INCOMPLETE, account, find, hostname, limits, listen, read_text, recipients, spool};
+use super::{
+    FILE_BYTES_MAX, INCOMPLETE, account, find, hostname, limits, listen, read_text, recipients, routes, spool,
+};
 use crate::listener;
 use crate::policy::Policy;
 
@@ -53,13 +55,14 @@ pub fn load_hand_in(path: Option<&Path>, environment: &Environment) -> Result<Ha
 
 fn assemble(document: &Document<'_>, text: &str, report: &mut Report) -> Option<HandIn> {
     // Mail of an account that is called otherwise, or not there, is adopted by the relay.
-    let account = account::name(document, &mut Report::new(String::new(), text));
+    let mut of_accounts = Report::new(String::new(), text);
+    let routes = routes::join(&account::written(document, &mut of_accounts), &mut of_accounts);
     Some(HandIn {
         policy: Policy {
             hostname: hostname(document, report),
             limits: limits(document, report),
             recipients: recipients(document, report),
-            account,
+            routes,
         },
         listeners: listen::read(document, report),
         spool: spool(document, report)?,

@@ -59,6 +59,10 @@ pub const SECTIONS: [Section; 11] = [
             key("daily_limit"),
             key("from"),
             key("send_as"),
+            key("senders"),
+            key("clients"),
+            key("logins"),
+            key("fallback"),
         ],
     },
     Section {

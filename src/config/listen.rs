@@ -185,7 +185,7 @@ fn networks_of(words: &[&str]) -> Vec<IpNet> {
 }
 
 /// Without host bits; an IPv4 network in IPv6 clothes as the IPv4 network, since that is how clients are compared.
-fn canonical(network: IpNet) -> IpNet {
+pub fn canonical(network: IpNet) -> IpNet {
     const MAPPED_BITS: u8 = 96;
     let network = network.trunc();
     let IpNet::V6(v6) = network else { return network };

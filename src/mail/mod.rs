@@ -102,13 +102,33 @@ impl Protocol {
 pub struct Recipient {
     /// Where the mail goes.
     pub address: Address,
-    /// What the client asked for, where an alias or `redirect_all` changed it.
-    pub original: Option<Address>,
+    /// Whom the client asked for, where an alias or `redirect_all` made this one of it; several may lead to one.
+    pub originals: Vec<Address>,
+}
+
+/// More are not kept for one recipient: a client can name as many as it likes.
+const ORIGINALS_MAX: usize = 100;
+
+impl Recipient {
+    /// Takes over whom the client asked for, where another one leads to the same address.
+    pub fn join(&mut self, other: Recipient) {
+        for original in other.originals {
+            if self.originals.len() < ORIGINALS_MAX && !self.originals.contains(&original) {
+                self.originals.push(original);
+            }
+        }
+    }
+
+    /// Whom the client asked for, for people; empty where that is the address itself.
+    #[must_use]
+    pub fn asked_for(&self) -> String {
+        self.originals.iter().map(Address::to_string).collect::<Vec<_>>().join(", ")
+    }
 }
 
 impl From<Address> for Recipient {
     fn from(address: Address) -> Recipient {
-        Recipient { address, original: None }
+        Recipient { address, originals: Vec::new() }
     }
 }
 

@@ -5,7 +5,7 @@
 //! reply and one entry of the log in one place, `refuse`; nothing a client sends can do more harm than end its connection.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::mem;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -84,8 +84,8 @@ struct Transaction {
     reverse_path: ReversePath,
     smtputf8: bool,
     recipients: Vec<Recipient>,
-    /// The addresses of `recipients`.
-    known: BTreeSet<Address>,
+    /// The addresses of `recipients`, and where those are.
+    known: BTreeMap<Address, usize>,
     /// Some recipient was refused.
     refused_some: bool,
 }
@@ -314,7 +314,7 @@ impl Session {
             reverse_path: self.settings.policy.sender(mail.path)?,
             smtputf8: mail.smtputf8,
             recipients: Vec::new(),
-            known: BTreeSet::new(),
+            known: BTreeMap::new(),
             refused_some: false,
         })
     }
@@ -322,16 +322,14 @@ impl Session {
     /// Adds all recipients of one RCPT, or none.
     fn add_recipients(&self, transaction: &mut Transaction, paths: Vec<Path>) -> Result<Said, Refusal> {
         let Policy { limits, .. } = &self.settings.policy;
-        let named = paths.into_iter().map(|path| self.settings.policy.recipient(path));
-        let mut new: Vec<Recipient> = named.collect::<Result<_, _>>()?;
-        new.retain(|recipient| !transaction.known.contains(&recipient.address));
-        if transaction.recipients.len() + new.len() > limits.recipients {
+        let named = paths.into_iter().map(|path| self.settings.policy.recipients(path));
+        let named = named.collect::<Result<Vec<_>, _>>()?.concat();
+        let new = named.iter().filter(|recipient| !transaction.known.contains_key(&recipient.address));
+        if transaction.recipients.len() + new.count() > limits.recipients {
             return Err(Refusal::TooManyRecipients(limits.recipients));
         }
-        for recipient in new {
-            if transaction.known.insert(recipient.address.clone()) {
-                transaction.recipients.push(recipient);
-            }
+        for recipient in named {
+            transaction.add(recipient);
         }
         Ok("250 2.1.5 Recipient accepted".into())
     }
@@ -367,10 +365,10 @@ impl Session {
             (protocol, ..) => protocol,
         };
         Submission {
+            account: self.settings.policy.account(&reverse_path, &self.client).to_owned(),
             envelope: Envelope { reverse_path, recipients, smtputf8: smtputf8 || needs_smtputf8 },
             client: self.client.clone(),
             protocol,
-            account: self.settings.policy.account.clone(),
             received,
         }
     }
@@ -423,6 +421,15 @@ impl Session {
 }
 
 impl Transaction {
+    /// Adds a recipient; one that is there already is only asked for in one more way.
+    fn add(&mut self, recipient: Recipient) {
+        if let Some(known) = self.known.get(&recipient.address).and_then(|place| self.recipients.get_mut(*place)) {
+            return known.join(recipient);
+        }
+        self.known.insert(recipient.address.clone(), self.recipients.len());
+        self.recipients.push(recipient);
+    }
+
     fn check_recipients(&self) -> Result<(), Refusal> {
         match (self.recipients.is_empty(), self.refused_some) {
             (false, _) => Ok(()),

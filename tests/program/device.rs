@@ -1,7 +1,7 @@
 //! An old device: one command, one reply, no TLS, no login.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{IpAddr, SocketAddr, TcpStream};
 
 use super::DEADLINE;
 
@@ -20,9 +20,25 @@ impl Device {
         device
     }
 
+    /// Connects from this address of the machine, and hears the greeting.
+    pub fn connect_from(from: IpAddr, port: u16) -> Device {
+        let socket =
+            socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("there are sockets");
+        socket.bind(&SocketAddr::from((from, 0)).into()).expect("it is an address of ours");
+        let relay = SocketAddr::from(([127, 0, 0, 1], port));
+        socket.connect(&relay.into()).expect("the relay listens");
+        let mut device = Device::over(socket.into());
+        let greeting = device.hear();
+        assert!(greeting.starts_with("220 "), "{greeting}");
+        device
+    }
+
     /// Connects; what is said first is left to be heard.
     pub fn connect_without_listening(port: u16) -> Device {
-        let stream = TcpStream::connect(("127.0.0.1", port)).expect("the relay listens");
+        Device::over(TcpStream::connect(("127.0.0.1", port)).expect("the relay listens"))
+    }
+
+    fn over(stream: TcpStream) -> Device {
         stream.set_read_timeout(Some(DEADLINE)).expect("a timeout can be set");
         stream.set_write_timeout(Some(DEADLINE)).expect("a timeout can be set");
         Device { stream: BufReader::new(stream) }

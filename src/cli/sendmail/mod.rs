@@ -59,7 +59,7 @@ pub struct Options {
 pub async fn run(global: &Global, options: &Options) -> Result<(), Failure> {
     match arguments::read(&options.arguments) {
         Wish::Help => Ok(write!(io::stdout(), "{HELP}")?),
-        Wish::Queue => queue::run(global, &queue::Command::List { json: false }).await,
+        Wish::Queue => queue::run(global, &queue::Command::List { json: false, account: None }).await,
         Wish::Aliases => Ok(writeln!(
             io::stdout(),
             "Nothing to do: aliases are in [recipients] of the configuration, as they stand."

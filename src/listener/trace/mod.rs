@@ -156,13 +156,14 @@ fn given(policy: &Policy) -> Vec<String> {
     if let Some(everything) = &recipients.redirect_all {
         add(true, format!("redirect_all {everything}"));
     }
-    for (key, target) in &recipients.alias {
+    for (key, targets) in &recipients.alias {
         let key = match key {
             AliasKey::Address(address) => address.to_string(),
             AliasKey::Local(local) => local.clone(),
             AliasKey::Domain(domain) => format!("*@{domain}"),
         };
-        add(!key.contains(' '), format!("alias {key} {target}"));
+        let targets: Vec<String> = targets.iter().map(ToString::to_string).collect();
+        add(!key.contains(' '), format!("alias {key} {}", targets.join(" ")));
     }
     let allowed: Vec<String> = recipients.allow.iter().map(shown).collect();
     add(recipients.allow != [Pattern::Everybody], format!("allow {}", allowed.join(" ")));

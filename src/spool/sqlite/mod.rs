@@ -32,8 +32,8 @@ use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 
 use super::{
-    AcceptError, Accepted, Backlog, Claim, Content, Filter, Lease, Next, Noted, Order, Past, Queued, Reading, Record,
-    Restored, Settlement, Spool, SpoolError, Upload, Which,
+    AcceptError, Accepted, Backlog, Claim, Content, Filter, Heir, Lease, Next, Noted, Order, Past, Queued, Reading,
+    Record, Restored, Settlement, Spool, SpoolError, Upload, Which,
 };
 use crate::mail::{MessageId, Submission, Timestamp};
 use files::Files;
@@ -433,8 +433,8 @@ impl Spool for SqliteSpool {
         self.read(move |db| accounts::noted(db, &account)).await
     }
 
-    async fn adopt(&self, accounts: &[String], heir: &str) -> Result<u64, SpoolError> {
-        let (accounts, heir) = (accounts.to_vec(), heir.to_owned());
+    async fn adopt(&self, accounts: &[String], heir: Heir) -> Result<u64, SpoolError> {
+        let accounts = accounts.to_vec();
         Ok(self.writer.write(Until::Synced, move |db| accounts::adopt(db, &accounts, &heir)).await?)
     }
 

@@ -19,6 +19,7 @@ const STEPS: &[&str] = &[
     include_str!("schema_2.sql"),
     include_str!("schema_3.sql"),
     include_str!("schema_4.sql"),
+    include_str!("schema_5.sql"),
 ];
 /// Before this, two connections could corrupt the database at the same instant (sqlite.org/changes.html, 3.51.3).
 const SQLITE_VERSION_MIN: i32 = 3_051_003;

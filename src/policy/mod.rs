@@ -1,13 +1,17 @@
-//! The rules: who may connect, to whom mail may go, and how much of everything is too much.
+//! The rules: who may connect, to whom mail may go, through which account, and how much of everything is too much.
 //!
 //! Pure: answers come from the settings and the arguments alone, so a session asks them without waiting.
 
-use std::collections::BTreeMap;
+mod routes;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
 use crate::mail::{Address, Path, Recipient, Refusal, ReversePath};
+pub use routes::{Route, Routes};
 
 /// Everything a session has to know about what is allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,8 +20,8 @@ pub struct Policy {
     pub hostname: String,
     pub limits: Limits,
     pub recipients: Recipients,
-    /// The account that mail is sent through.
-    pub account: String,
+    /// The accounts that mail is sent through.
+    pub routes: Routes,
 }
 
 /// A limit on everything that a client can make grow. Sizes in bytes.
@@ -65,8 +69,8 @@ impl Default for Limits {
 pub struct Recipients {
     /// Put behind names that have none.
     pub default_domain: Option<String>,
-    /// By the address asked for.
-    pub alias: BTreeMap<AliasKey, Address>,
+    /// By the address asked for; to at least one.
+    pub alias: BTreeMap<AliasKey, Vec<Address>>,
     /// Where everything goes, whoever was asked for.
     pub redirect_all: Option<Address>,
     /// Where mail may go at all. Empty: nowhere.
@@ -95,6 +99,17 @@ pub enum Pattern {
     Address(Address),
 }
 
+/// As it is written in the configuration.
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Pattern::Everybody => f.write_str("*"),
+            Pattern::Domain(domain) => write!(f, "*@{domain}"),
+            Pattern::Address(address) => address.fmt(f),
+        }
+    }
+}
+
 impl Pattern {
     /// Whether `address` belongs to the set.
     #[must_use]
@@ -106,6 +121,15 @@ impl Pattern {
                 known.domain() == address.domain() && known.local().to_lowercase() == address.local().to_lowercase()
             }
         }
+    }
+}
+
+impl Pattern {
+    /// Whether mail may go there. A local part that names another host, as `user%other@example.com` does, could be sent on
+    /// to where the list does not let it go (reliability-security.md, case 106), so a domain does not stand for it.
+    fn admits(&self, address: &Address) -> bool {
+        let leads_on = || address.local().contains(['@', '%', '!']);
+        self.matches(address) && !(matches!(self, Pattern::Domain(_)) && leads_on())
     }
 }
 
@@ -143,8 +167,8 @@ impl Allow {
     }
 }
 
-/// How often an alias may lead to another alias: enough for any honest use, and no circle.
-const ALIAS_STEPS_MAX: usize = 10;
+/// How often an alias may lead to another alias: enough for any honest use.
+const ALIAS_STEPS_MAX: usize = 100;
 
 impl Policy {
     /// The sender that a client named. A name without a domain gets the default domain, else our own name: it is
@@ -163,24 +187,28 @@ impl Policy {
         }
     }
 
-    /// Where mail for the recipient that a client named goes.
+    /// Where mail for the recipient that a client named goes: to at least one, and to nobody twice.
     ///
     /// # Errors
-    /// One refusal for each reason why it goes nowhere.
-    pub fn recipient(&self, path: Path) -> Result<Recipient, Refusal> {
+    /// One refusal for each reason why it goes nowhere. Where one of several may not be sent to, nobody is.
+    pub fn recipients(&self, path: Path) -> Result<Vec<Recipient>, Refusal> {
         let asked = self.qualify(path)?;
-        let address = match &self.recipients.redirect_all {
-            Some(everything) => everything.clone(),
+        let addresses = match &self.recipients.redirect_all {
+            Some(everything) => vec![everything.clone()],
             None => self.follow_aliases(&asked),
         };
+        addresses.into_iter().map(|address| self.admit(address, &asked)).collect()
+    }
+
+    fn admit(&self, address: Address, asked: &Address) -> Result<Recipient, Refusal> {
         if address.has_literal_domain() {
             return Err(Refusal::RecipientLiteral(address.to_string()));
         }
-        if !self.recipients.allow.iter().any(|pattern| pattern.matches(&address)) {
+        if !self.recipients.allow.iter().any(|pattern| pattern.admits(&address)) {
             return Err(Refusal::RecipientNotAllowed(address.to_string()));
         }
-        let original = (address != asked).then_some(asked);
-        Ok(Recipient { address, original })
+        let originals = if address == *asked { Vec::new() } else { vec![asked.clone()] };
+        Ok(Recipient { address, originals })
     }
 
     /// Gives a recipient its domain. Where there is no default domain, a name may still stand in the aliases, and
@@ -203,26 +231,66 @@ impl Policy {
 }
 
 impl Policy {
-    /// An alias may lead to another one; a circle is left after some steps.
-    fn follow_aliases(&self, asked: &Address) -> Address {
-        let mut address = asked;
-        for _ in 0..ALIAS_STEPS_MAX {
-            match self.alias_of(address) {
-                Some(next) if next != address => address = next,
-                _ => break,
+    /// An alias may lead to several, and each of them to others. An address that is among its own aliases is an end.
+    fn follow_aliases(&self, asked: &Address) -> Vec<Address> {
+        let (mut ends, mut seen, mut open) = (Vec::new(), BTreeSet::new(), vec![asked]);
+        while let Some(address) = open.pop() {
+            if !seen.insert(address) {
+                continue;
             }
+            let next = self.alias_of(address);
+            if next.is_empty() || next.contains(address) {
+                ends.push(address.clone());
+            }
+            open.extend(next.iter().rev());
         }
-        address.clone()
+        // A circle has no end; the configuration lets none pass.
+        if ends.is_empty() { vec![asked.clone()] } else { ends }
     }
 
-    fn alias_of(&self, address: &Address) -> Option<&Address> {
+    /// The aliases of an address. Where `root+cron` has none, those of `root` count, as everywhere with such addresses
+    /// (RFC 5233 §1); a whole domain comes last.
+    fn alias_of(&self, address: &Address) -> &[Address] {
         let alias = &self.recipients.alias;
         let local = address.local().to_lowercase();
-        let exact = Address::new(&local, address.domain()).ok().map(AliasKey::Address);
-        exact
-            .and_then(|key| alias.get(&key))
-            .or_else(|| self.is_ours(address.domain()).then(|| alias.get(&AliasKey::Local(local))).flatten())
-            .or_else(|| alias.get(&AliasKey::Domain(address.domain().to_owned())))
+        let plain = local.split_once('+').map(|(name, _)| name);
+        let of_name = |local: &str| {
+            let exact = Address::new(local, address.domain()).ok().map(AliasKey::Address);
+            let own =
+                || self.is_ours(address.domain()).then(|| alias.get(&AliasKey::Local(local.to_owned()))).flatten();
+            exact.and_then(|key| alias.get(&key)).or_else(own)
+        };
+        let of_domain = || alias.get(&AliasKey::Domain(address.domain().to_owned()));
+        of_name(&local).or_else(|| of_name(plain?)).or_else(of_domain).map_or(&[], Vec::as_slice)
+    }
+
+    /// Aliases that lead back to where they came from, or on and on, with every step.
+    #[must_use]
+    pub fn endless_alias(&self) -> Option<Vec<Address>> {
+        let mut fine = BTreeSet::new();
+        let mut targets = self.recipients.alias.values().flatten();
+        targets.find_map(|target| self.endless_from(target, &mut Vec::new(), &mut fine))
+    }
+
+    fn endless_from<'a>(
+        &'a self,
+        address: &'a Address,
+        steps: &mut Vec<&'a Address>,
+        fine: &mut BTreeSet<&'a Address>,
+    ) -> Option<Vec<Address>> {
+        let seen = steps.iter().position(|step| *step == address);
+        if let Some(begin) = seen.or_else(|| (steps.len() >= ALIAS_STEPS_MAX).then_some(0)) {
+            return Some(steps.iter().skip(begin).chain([&address]).map(|step| (*step).clone()).collect());
+        }
+        if fine.contains(address) {
+            return None;
+        }
+        steps.push(address);
+        let mut next = self.alias_of(address).iter().filter(|next| *next != address);
+        let endless = next.find_map(|next| self.endless_from(next, steps, fine));
+        steps.pop();
+        fine.insert(address);
+        endless
     }
 
     /// Whether a bare name and the name in this domain are the same mailbox.
@@ -232,7 +300,7 @@ impl Policy {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
 
     fn address(text: &str) -> Address {
@@ -248,8 +316,8 @@ mod tests {
     }
 
     /// Our name is `relay.example.net`; there is no default domain.
-    fn policy(alias: &[(AliasKey, &str)]) -> Policy {
-        let alias = alias.iter().map(|(key, target)| (key.clone(), address(target)));
+    pub fn policy(alias: &[(AliasKey, &str)]) -> Policy {
+        let alias = alias.iter().map(|(key, target)| (key.clone(), vec![address(target)]));
         Policy {
             hostname: "relay.example.net".to_owned(),
             limits: Limits::default(),
@@ -259,7 +327,7 @@ mod tests {
                 redirect_all: None,
                 allow: vec![Pattern::Everybody],
             },
-            account: "me@gmail.com".to_owned(),
+            routes: Routes::only("me@gmail.com"),
         }
     }
 
@@ -273,9 +341,12 @@ mod tests {
 
     /// Where the recipient goes, and in brackets who was asked for, where that is somebody else.
     fn goes(policy: &Policy, asked: &str) -> Result<String, Refusal> {
-        let recipient = policy.recipient(path(asked))?;
-        let original = recipient.original.map(|original| format!(" ({original})"));
-        Ok(format!("{}{}", recipient.address, original.unwrap_or_default()))
+        let recipients =
+            policy.recipients(path(asked))?.into_iter().map(|recipient| match recipient.asked_for().as_str() {
+                "" => recipient.address.to_string(),
+                original => format!("{} ({original})", recipient.address),
+            });
+        Ok(recipients.collect::<Vec<_>>().join(", "))
     }
 
     #[test]
