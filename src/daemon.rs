@@ -19,6 +19,7 @@ use crate::config::{Config, Keep};
 use crate::delivery::{self, Delivery};
 use crate::event::{self, Event};
 use crate::listener::tls::{self, Certificate, CertificateError, CertificateFiles};
+use crate::listener::trace;
 use crate::listener::{self, BindError, Bound, BoundAddress, Seats, Service, TlsMode};
 use crate::smtp;
 use crate::spool::sqlite::{OpenError, SqliteSpool};
@@ -71,6 +72,9 @@ pub struct Daemon {
     listeners: JoinSet<()>,
     delivery: Deliveries,
     housekeeping: JoinHandle<()>,
+    traces: watch::Sender<Arc<Vec<trace::Want>>>,
+    /// Looks for orders to write conversations down.
+    orders: JoinHandle<()>,
 }
 
 impl std::fmt::Debug for Daemon {
@@ -115,10 +119,16 @@ impl Daemon {
         let seats = seats(&config, bound.len());
         let certificate = ShownCertificate::show(certificate);
         let shown = certificate.shown.subscribe();
-        let service = Arc::new(Service::new(Arc::clone(&spool) as Arc<dyn Spool>, session_settings, shown, seats));
+        let (traces, configured) = watch::channel(Arc::new(config.traces.clone()));
+        let (wants, wanted) = watch::channel(Arc::new(config.traces.clone()));
+        let service =
+            Service::new(Arc::clone(&spool) as Arc<dyn Spool>, session_settings, shown, seats).tracing(wanted);
+        let service = Arc::new(service);
         let addresses = bound.iter().map(|bound| bound.address.clone()).collect();
         let mut daemon = Daemon {
             delivery: Deliveries::start(&spool, &config, trust).await,
+            orders: tokio::spawn(trace::follow_orders(config.spool.clone(), configured, wants)),
+            traces,
             housekeeping: tokio::spawn(keep_house(Arc::clone(&spool), session.subscribe(), keep_settings)),
             spool,
             addresses,
@@ -152,6 +162,7 @@ impl Daemon {
         self.session.send_replace(Arc::new(session_settings(&config)));
         self.keep.send_replace(config.keep);
         self.certificate.replace(certificate);
+        self.traces.send_replace(Arc::new(config.traces.clone()));
         for settings in &config.listeners {
             if let Some(door) = self.doors.get(&settings.address) {
                 door.send_replace(settings.clone());
@@ -174,6 +185,7 @@ impl Daemon {
         self.delivery.stop.send_replace(true);
         self.housekeeping.abort();
         self.certificate.replace(None);
+        self.orders.abort();
         let orderly = async {
             while self.listeners.join_next().await.is_some() {}
             while self.delivery.tasks.join_next().await.is_some() {}

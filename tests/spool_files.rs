@@ -116,6 +116,17 @@ async fn what_is_given_up_leaves_nothing_however_early() {
 }
 
 #[tokio::test]
+async fn a_spool_that_is_closed_waits_for_nobody_and_leaves_nothing_that_was_given_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let spool = open(folder.path());
+    let mut upload = spool.upload(at(0));
+    spool.append(&mut upload, Bytes::from(vec![b'x'; 100_000])).await.unwrap();
+    drop(upload);
+    spool.close();
+    assert!(files(folder.path()).is_empty());
+}
+
+#[tokio::test]
 async fn a_start_removes_files_of_nobody_and_leaves_others_alone() {
     let folder = tempfile::tempdir().unwrap();
     let spool = open(folder.path());

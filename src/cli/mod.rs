@@ -17,6 +17,7 @@ mod sendmail;
 mod standin;
 mod status;
 mod table;
+mod trace;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -93,6 +94,8 @@ enum Command {
     Queue(queue::Command),
     /// Tell what was delivered, refused or given up, newest first.
     History(history::Options),
+    /// Show what a client says and hears, while the relay runs; passwords are replaced.
+    Trace(trace::Options),
     /// Tell what a reply of Gmail means, what the relay does about it, and what you can do.
     Explain(explain::Options),
     /// Hand a message in as `/usr/sbin/sendmail` does, whether or not the relay runs.
@@ -225,6 +228,7 @@ async fn perform(cli: Cli) -> Result<(), Failure> {
         Command::History(options) => history::run(&global, &options).await,
         Command::Sendmail(options) => sendmail::run(&global, &options).await,
         Command::Standin(options) => standin::run(&global, &options).await,
+        Command::Trace(options) => trace::run(&global, &options).await,
         Command::Explain(options) => explain::run(&options),
         Command::Completions(options) => generate::completions(&options),
         Command::Man => generate::man(),

@@ -29,7 +29,7 @@ const fn key_or(name: &'static str, variable: &'static str) -> Key {
 }
 
 /// Everything there is, in the order of the documentation.
-pub const SECTIONS: [Section; 10] = [
+pub const SECTIONS: [Section; 11] = [
     Section { header: "", keys: &[key_or("hostname", "SMARTHOST_HOSTNAME")] },
     Section {
         header: "[[listen]]",
@@ -76,6 +76,7 @@ pub const SECTIONS: [Section; 10] = [
         header: "[limits]",
         keys: &[key("message_size"), key("recipients"), key("connections"), key("connections_per_client")],
     },
+    Section { header: "[[trace]]", keys: &[key("client"), key("folder"), key("content")] },
     Section { header: "[log]", keys: &[key_or("format", "SMARTHOST_LOG"), key_or("level", "SMARTHOST_LOG_LEVEL")] },
 ];
 

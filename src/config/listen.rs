@@ -159,7 +159,7 @@ fn host_and_port(raw: Raw<'_>) -> Judged<(Host, u16)> {
 }
 
 /// One entry of `allow`: a word for several networks, a network or an address.
-fn network(raw: Raw<'_>, gateways: &[IpAddr]) -> Judged<Vec<IpNet>> {
+pub fn network(raw: Raw<'_>, gateways: &[IpAddr]) -> Judged<Vec<IpNet>> {
     const EXPECTED: &str =
         r#"expected "loopback", "private", "link-local", "gateway", or a network or address such as "192.168.1.0/24""#;
     let text = raw.text().ok_or(EXPECTED)?;

@@ -18,6 +18,7 @@ mod listen;
 mod report;
 pub mod settings;
 mod tls;
+mod trace;
 mod value;
 
 use std::collections::BTreeMap;
@@ -56,6 +57,8 @@ pub struct Config {
     /// The folder of the spool; it may not exist yet.
     pub spool: PathBuf,
     pub keep: Keep,
+    /// Whose conversations are written down.
+    pub traces: Vec<listener::trace::Want>,
     pub retry: Patience,
     pub log: LogSettings,
 }
@@ -151,9 +154,10 @@ fn assemble(document: &Document<'_>, report: &mut Report) -> Option<Config> {
     let log = log(document, report);
     let spool = spool(document, report);
     let keep = keep(document, report);
+    let traces = trace::read(document, spool.as_deref(), report);
     let account = account?;
     let policy = Policy { hostname, limits, recipients, account: account.name.clone() };
-    Some(Config { listeners, tls, policy, account, spool: spool?, keep, retry, log })
+    Some(Config { listeners, tls, policy, account, spool: spool?, keep, traces, retry, log })
 }
 
 fn hostname(document: &Document<'_>, report: &mut Report) -> String {

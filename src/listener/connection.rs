@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::intake::Intake;
+use super::trace::Recording;
 use super::wire::Wire;
 use super::{Visitor, note_failed_handshake, shown};
 use crate::clock::now;
@@ -39,25 +40,36 @@ struct Connection<'a> {
     /// For STARTTLS, where it is offered.
     tls: Option<Arc<ServerConfig>>,
     intake: Intake<'a>,
+    recording: Option<Recording>,
+}
+
+/// Who is at the other end.
+pub struct Peer {
+    pub wire: Wire,
+    /// `None` for a program of this machine.
+    pub ip: Option<IpAddr>,
+    /// For STARTTLS, where it is offered.
+    pub tls: Option<Arc<ServerConfig>>,
 }
 
 /// Talks with a client until one of the two has enough, or `stop` says so.
 pub async fn converse(
-    wire: Wire,
-    ip: Option<IpAddr>,
+    peer: Peer,
     settings: &Arc<Settings>,
     offer: Offer,
-    tls: Option<Arc<ServerConfig>>,
     spool: &dyn Spool,
+    recording: Option<Recording>,
     mut stop: watch::Receiver<bool>,
 ) {
     let silence = Duration::from_secs(settings.policy.limits.idle_timeout_s);
+    let Peer { wire, ip, tls } = peer;
     let client = Client { helo: String::new(), ip, login: None };
     let begin = if wire.is_encrypted() { Session::inside_tls } else { Session::new };
-    let mut connection = Connection { wire, tls, intake: Intake::new(client, spool) };
+    let mut connection = Connection { wire, tls, intake: Intake::new(client, spool), recording };
     event::log(&Event::Connected { client: &shown(ip) });
     let (mut session, greeting) = begin(Arc::clone(settings), offer, ip);
     let mut end = connection.carry_out(&mut session, greeting, silence).await;
+    connection.record(&[]);
     let mut buffer = Vec::with_capacity(READ_BYTES_MIN);
     while end.is_none() {
         if buffer.len() == buffer.capacity() {
@@ -77,6 +89,10 @@ pub async fn converse(
             connection.wire.acknowledge();
         }
         end = connection.carry_out(&mut session, actions, silence).await;
+        connection.record(&buffer);
+    }
+    if let Some(recording) = connection.recording.take() {
+        recording.finish(matches!(end, Some(End::Closed(_))));
     }
     if let Some(End::Closed(Parting::Ours)) = end {
         last_words(&mut connection.wire).await;
@@ -90,10 +106,15 @@ impl Connection<'_> {
         let mut actions = VecDeque::from(actions);
         while let Some(action) = actions.pop_front() {
             match action {
-                Action::Send(replies) => match timeout(patience, self.wire.write_all(&replies)).await {
-                    Ok(Ok(())) => {}
-                    _ => return Some(End::Gone),
-                },
+                Action::Send(replies) => {
+                    if let Some(recording) = &mut self.recording {
+                        recording.said(&replies);
+                    }
+                    match timeout(patience, self.wire.write_all(&replies)).await {
+                        Ok(Ok(())) => {}
+                        _ => return Some(End::Gone),
+                    }
+                }
                 Action::Append(piece) => self.intake.append(piece).await,
                 Action::Discard => self.intake.forget(),
                 Action::Store { submission, rest } => {
@@ -119,6 +140,13 @@ impl Connection<'_> {
         let failed = self.wire.encrypt(tls).await.err()?;
         note_failed_handshake(self.intake.client.ip, &failed);
         Some(End::Gone)
+    }
+
+    /// Writes down what was read, once everything that it caused was said.
+    fn record(&mut self, bytes: &[u8]) {
+        if let Some(recording) = &mut self.recording {
+            recording.heard(bytes);
+        }
     }
 }
 

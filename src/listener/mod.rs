@@ -14,6 +14,7 @@ mod places;
 mod proxy;
 mod seats;
 pub mod tls;
+pub mod trace;
 mod unix;
 mod wire;
 
@@ -35,6 +36,7 @@ use crate::policy::Allow;
 use crate::smtp;
 use crate::spool::Spool;
 pub use bind::{BindError, Bound, BoundAddress, bind, inherited};
+use connection::Peer;
 pub use entrance::TlsMode;
 use entrance::Unannounced;
 use handshake::Failed;
@@ -42,6 +44,7 @@ pub use local::Local;
 use places::Seat;
 use places::{Places, Turn};
 pub use seats::{Seats, open_descriptors, raise_descriptor_limit};
+use trace::Recording;
 use wire::{Socket, Wire};
 
 /// How long to wait when no further connection can be taken, as without file descriptors.
@@ -137,6 +140,7 @@ pub struct Service {
     session: watch::Receiver<Arc<smtp::Settings>>,
     /// The certificate, for listeners with TLS.
     tls: watch::Receiver<Option<Arc<ServerConfig>>>,
+    wants: trace::Wants,
     /// When it was last told that connections cannot be accepted.
     told: Mutex<Option<Instant>>,
 }
@@ -157,7 +161,14 @@ impl Service {
         tls: watch::Receiver<Option<Arc<ServerConfig>>>,
         seats: Seats,
     ) -> Service {
-        Service { spool, places: Places::new(seats), session, tls, told: Mutex::default() }
+        let wants = watch::channel(Arc::default()).1;
+        Service { spool, places: Places::new(seats), session, tls, wants, told: Mutex::default() }
+    }
+
+    /// Writes down the conversations that are wanted.
+    #[must_use]
+    pub fn tracing(self, wants: trace::Wants) -> Service {
+        Service { wants, ..self }
     }
 
     /// Serves one socket until `stop` says so; connections then end at the next safe moment. `settings` say who may
@@ -298,7 +309,11 @@ impl Service {
         let tls = tls.filter(|_| matches!(welcome.tls, TlsMode::Starttls | TlsMode::Auto));
         let offer = smtp::Offer { starttls: tls.is_some(), ..welcome.offer };
         match begun {
-            Ok(wire) => connection::converse(wire, ip, session, offer, tls, self.spool.as_ref(), stop).await,
+            Ok(wire) => {
+                let recording = Recording::begin(&self.wants.borrow(), place_of(ip), &session.policy);
+                let peer = Peer { wire, ip, tls };
+                connection::converse(peer, session, offer, self.spool.as_ref(), recording, stop).await;
+            }
             Err(failed) => note_failed_handshake(ip, &failed),
         }
     }

@@ -23,6 +23,7 @@
 pub mod sqlite;
 
 use std::pin::Pin;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -74,9 +75,6 @@ impl Content {
 /// A piece that is being stored.
 type Storing = Pin<Box<dyn Future<Output = Result<(), AcceptError>> + Send + Sync>>;
 
-/// Takes an upload back, once the piece that is being stored has come to its end.
-type Abandoning = Box<dyn FnOnce(MessageId, Option<Storing>) + Send + Sync>;
-
 /// A piece that is being read.
 pub type Reading = Pin<Box<dyn Future<Output = Result<Option<Bytes>, SpoolError>> + Send>>;
 
@@ -86,7 +84,9 @@ pub struct Upload {
     bytes: u64,
     /// The last piece, while it is being stored.
     under_way: Option<Storing>,
-    abandon: Option<Abandoning>,
+    /// Whether it was given up. Locked while a piece is stored, so that none comes behind its removal.
+    given_up: Arc<Mutex<bool>>,
+    abandon: Option<Box<dyn FnOnce(MessageId, Arc<Mutex<bool>>) + Send + Sync>>,
 }
 
 impl std::fmt::Debug for Upload {
@@ -98,7 +98,7 @@ impl std::fmt::Debug for Upload {
 impl Drop for Upload {
     fn drop(&mut self) {
         if let Some(abandon) = self.abandon.take() {
-            abandon(self.id, self.under_way.take());
+            abandon(self.id, Arc::clone(&self.given_up));
         }
     }
 }

@@ -106,6 +106,12 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// What was said instead of SMTP. It is the other side's, and may be meant for the terminal of whoever reads the log.
+    #[must_use]
+    pub fn of_words(words: &str) -> Fault {
+        Fault::Protocol(words.chars().map(|c| if c.is_control() { ' ' } else { c }).collect())
+    }
+
     /// No answer within this time.
     #[must_use]
     pub fn late(stage: Stage, after: Duration) -> Fault {

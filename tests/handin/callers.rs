@@ -1,8 +1,9 @@
 //! What callers say, and what arrives of it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mailparse::{MailHeaderMap, parse_mail};
+use tokio::time::Instant;
 
 use super::program::{Gmail, Relay, outcome_of};
 use super::{TEXT, link, mailer, relay, sendmail, sends};
@@ -131,12 +132,13 @@ fn the_other_names_do_what_their_programs_do() {
     assert_eq!(outcome_of(program).status, 0);
 }
 
+const SESSION: &str = "EHLO there\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<root>\r\nDATA\r\n\
+    Subject: x\r\n\r\n..\r\n.\r\nRCPT TO:<x>\r\nQUIT\r\n";
+
 #[test]
 fn a_client_may_speak_smtp_through_it() {
     let gmail = Gmail::start();
     let mut relay = relay(&gmail);
-    const SESSION: &str = "EHLO there\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<root>\r\nDATA\r\n\
-        Subject: x\r\n\r\n..\r\n.\r\nRCPT TO:<x>\r\nQUIT\r\n";
     let check = |relay: &Relay| {
         let said = sendmail(relay, &["-bs"], SESSION);
         assert_eq!(said.status, 0, "{said:?}");

@@ -10,6 +10,9 @@ mod callers;
 mod refused;
 mod strangers;
 mod survival;
+mod traced;
+#[path = "../transcripts.rs"]
+mod transcripts;
 
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;

@@ -32,7 +32,8 @@ fn each_mistake_has_its_status_and_its_words() {
         assert_eq!(said.status, status, "{shown:?}: {}", said.stderr);
         assert!(said.stdout.is_empty() && said.stderr.contains(words), "{shown:?}: {}", said.stderr);
     }
-    relay.wait_for_queue(0);
+    let taken = relay.wait_for_queue(1);
+    assert_eq!(taken[0]["to"].as_array().map(Vec::len), Some(1000), "those who fit get it");
 }
 
 #[test]

@@ -41,7 +41,7 @@ fn somebody_else_comes_in_through_the_listener_or_is_told_what_to_do() {
     relay.start();
     let said = sends_as_somebody(&relay, &["root"]);
     assert_eq!((said.status, said.stderr.as_str()), (0, ""));
-    assert_eq!(gmail.wait_for(1)[0].recipients[0].to_string(), "root@example.com");
+    assert_eq!(gmail.wait_for(1)[0].recipients[0], "root@example.com");
     let said = sends_as_somebody(&relay, &["a@b@"]);
     assert!(said.status == 65 && said.stderr.contains("5.1.3"), "{said:?}");
     relay.stop();

@@ -47,6 +47,11 @@ impl Device {
         self.stream.read_to_end(&mut rest).is_ok() && rest.is_empty()
     }
 
+    /// For what a device does to its connection, and not on it.
+    pub fn stream(&mut self) -> &mut TcpStream {
+        self.stream.get_mut()
+    }
+
     pub fn write(&mut self, bytes: &[u8]) {
         self.stream.get_mut().write_all(bytes).expect("the relay reads");
     }

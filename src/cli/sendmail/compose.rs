@@ -60,7 +60,7 @@ impl Lines {
                         Line::DotCr => b".\r",
                         _ => b"",
                     });
-                    self.byte(byte, before == Line::DotCr, &mut out)
+                    Lines::byte(byte, before == Line::DotCr, &mut out)
                 }
             };
         }
@@ -68,7 +68,7 @@ impl Lines {
     }
 
     /// One byte of a line that is text.
-    fn byte(&self, byte: u8, cr: bool, out: &mut Vec<u8>) -> Line {
+    fn byte(byte: u8, cr: bool, out: &mut Vec<u8>) -> Line {
         if byte == b'\n' {
             out.extend_from_slice(if cr { b"\n" } else { b"\r\n" });
             return Line::Start;
@@ -87,7 +87,7 @@ impl Lines {
         let (text, behind) = piece.split_at(end);
         out.extend_from_slice(text);
         let cr = if text.is_empty() { cr } else { text.ends_with(b"\r") };
-        self.line = self.byte(b'\n', cr, out);
+        self.line = Lines::byte(b'\n', cr, out);
         behind.get(1..).unwrap_or_default()
     }
 

@@ -266,17 +266,17 @@ impl Letter {
 
     async fn hand_in(self, door: &mut Door<'_>, message: &mut Message) -> Result<(), Failure> {
         let lost = |error: io::Error| Failure::Mailer(status::TRY_AGAIN, format!("the relay is gone: {error}"));
-        expect(door.reply().await.map_err(lost)?)?;
-        expect(door.say(format!("EHLO {}\r\n", self.user).as_bytes()).await.map_err(lost)?)?;
+        expect(&door.reply().await.map_err(lost)?)?;
+        expect(&door.say(format!("EHLO {}\r\n", self.user).as_bytes()).await.map_err(lost)?)?;
         let is_ascii = self.from.is_ascii() && self.recipients.iter().all(|to| to.is_ascii());
         let smtputf8 = if is_ascii { "" } else { " SMTPUTF8" };
         let command = command("MAIL FROM", &self.from, smtputf8)?;
-        expect(door.say(command.as_bytes()).await.map_err(lost)?)?;
+        expect(&door.say(command.as_bytes()).await.map_err(lost)?)?;
         let refused = self.name_recipients(door).await?;
-        if let Err(failure) = expect(door.say(b"DATA\r\n").await.map_err(lost)?) {
+        if let Err(failure) = expect(&door.say(b"DATA\r\n").await.map_err(lost)?) {
             return Err(refused.unwrap_or(failure));
         }
-        expect(self.write(door, message).await?)?;
+        expect(&self.write(door, message).await?)?;
         let _ = door.say(b"QUIT\r\n").await;
         refused.map_or(Ok(()), Err)
     }
@@ -316,7 +316,8 @@ impl Letter {
 
 /// The addresses in an argument; all of it where there is none, so that it is refused by its name.
 fn named(list: &str) -> Vec<String> {
-    let addresses = compose::addresses(list);
+    let is_one_line = !list.chars().any(char::is_control);
+    let addresses = if is_one_line { compose::addresses(list) } else { Vec::new() };
     if addresses.is_empty() { vec![list.trim().to_owned()] } else { addresses }
 }
 
@@ -328,8 +329,8 @@ fn command(verb: &str, address: &str, parameters: &str) -> Result<String, Failur
     Ok(format!("{verb}:<{address}>{parameters}\r\n"))
 }
 
-fn expect(reply: Reply) -> Result<(), Failure> {
-    match status::of(&reply) {
+fn expect(reply: &Reply) -> Result<(), Failure> {
+    match status::of(reply) {
         status::OK => Ok(()),
         status => Err(Failure::Mailer(status, format!("the message is not taken: {reply}"))),
     }
@@ -385,16 +386,15 @@ async fn pass_on(connection: door::Connection, text: &mut Text) -> Result<(), Fa
                 let count = heard.len();
                 from_relay.consume(count);
             }
-            piece = text.next(), if more => match piece? {
-                Some(piece) => {
+            piece = text.next(), if more => {
+                if let Some(piece) = piece? {
                     to_relay.write_all(&piece).await?;
                     to_relay.flush().await?;
-                }
-                None => {
+                } else {
                     to_relay.shutdown().await?;
                     more = false;
                 }
-            },
+            }
         }
     }
 }

@@ -28,13 +28,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
-use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 
 use super::{
     AcceptError, Accepted, Backlog, Claim, Content, Filter, Lease, Next, Noted, Order, Past, Queued, Reading, Record,
-    Restored, Settlement, Spool, SpoolError, Storing, Upload, Which,
+    Restored, Settlement, Spool, SpoolError, Upload, Which,
 };
 use crate::mail::{MessageId, Submission, Timestamp};
 use files::Files;
@@ -280,11 +279,14 @@ impl From<Failure> for SpoolError {
 impl Spool for SqliteSpool {
     fn upload(&self, now: Timestamp) -> Upload {
         let (writer, files) = (self.writer.clone(), self.files.clone());
-        let abandon = move |id, under_way| {
-            let remove = move || writer.write_behind(move |db| files.remove_unneeded(db, id));
-            after(under_way, remove);
+        let abandon = move |id, given_up: Arc<Mutex<bool>>| {
+            writer.write_behind(move |db| {
+                *lock(&given_up) = true;
+                files.remove_unneeded(db, id)
+            });
         };
-        Upload { id: self.numbers.next(now), bytes: 0, under_way: None, abandon: Some(Box::new(abandon)) }
+        let (id, given_up) = (self.numbers.next(now), Arc::default());
+        Upload { id, bytes: 0, under_way: None, given_up, abandon: Some(Box::new(abandon)) }
     }
 
     async fn append(&self, upload: &mut Upload, piece: Bytes) -> Result<(), AcceptError> {
@@ -292,9 +294,13 @@ impl Spool for SqliteSpool {
             before.await?;
         }
         let (files, disk) = (self.files.clone(), self.disk.clone());
-        let (id, at) = (upload.id, upload.bytes);
+        let (id, at, given_up) = (upload.id, upload.bytes, Arc::clone(&upload.given_up));
         upload.bytes += piece.len() as u64;
         let storing = in_background(move || {
+            let given_up = lock(&given_up);
+            if *given_up {
+                return Ok(());
+            }
             disk.ensure_room_for_file(piece.len() as u64)?;
             files.add(id, at, &piece)
         });
@@ -495,19 +501,6 @@ where
     async move {
         let worked = working.await.map_err(|error| AcceptError::Failed(error.to_string()))?;
         worked.map_err(|error| Failure::of_system(&error).into())
-    }
-}
-
-/// Does `next` once a piece that is under way is stored or has failed: before that, its file may come back.
-fn after(under_way: Option<Storing>, next: impl FnOnce() + Send + 'static) {
-    match (under_way, Handle::try_current()) {
-        (Some(storing), Ok(runtime)) => {
-            runtime.spawn(async move {
-                let _ = storing.await;
-                next();
-            });
-        }
-        _ => next(),
     }
 }
 
