@@ -46,10 +46,11 @@ impl fmt::Display for BoundAddress {
 #[derive(Debug)]
 pub enum Listening {
     Tcp(TcpListener),
-    /// The file is that of systemd where it gave us the socket.
+    /// The file is that of systemd where it gave us the socket. It comes first and so is removed first: as long as
+    /// somebody listens nobody else takes its place.
     Unix {
-        socket: UnixListener,
         _file: Option<SocketFile>,
+        socket: UnixListener,
     },
 }
 

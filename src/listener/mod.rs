@@ -308,7 +308,7 @@ impl Service {
         };
         let tls = tls.filter(|_| matches!(welcome.tls, TlsMode::Starttls | TlsMode::Auto));
         let offer = smtp::Offer { starttls: tls.is_some(), ..welcome.offer };
-        let recording = ip.and_then(|ip| Recording::begin(&self.wants.borrow(), ip, &session.policy));
+        let recording = Recording::begin(&self.wants.borrow(), place_of(ip), &session.policy);
         let reception = Reception { settings: session, offer, tls, spool: self.spool.as_ref(), recording };
         match begun {
             Ok(wire) => connection::converse(wire, ip, reception, stop).await,

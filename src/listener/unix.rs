@@ -74,11 +74,17 @@ mod tests {
         let (socket, file) = listen(&path).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, MODE);
         assert!(matches!(listen(&path), Err(BindError::InUse(_))));
+        // As after a kill.
+        std::mem::forget(file);
         drop(socket);
         let (_socket, new) = listen(&path).unwrap();
-        drop(file);
-        assert!(path.exists(), "the file of another one stays");
+        fs::rename(&path, folder.path().join("away")).unwrap();
+        fs::write(&path, "of somebody else").unwrap();
         drop(new);
+        assert!(path.exists(), "the file of another one stays");
+        fs::remove_file(&path).unwrap();
+        let (_socket, last) = listen(&path).unwrap();
+        drop(last);
         assert!(!path.exists());
     }
 
