@@ -11,7 +11,7 @@ mod program;
 mod changes;
 mod compare;
 mod desk;
-mod login;
+mod encryption;
 mod mails;
 mod others;
 mod page;
@@ -54,8 +54,8 @@ fn prove(client: &Client) {
     let is_complaint = |line: &&str| ["\"error\"", "\"warn\"", "\"rejected\""].iter().any(|word| line.contains(word));
     let complaints: Vec<&str> = text.lines().filter(is_complaint).collect();
     assert!(complaints.is_empty(), "{complaints:#?}");
-    if !client.logins.is_empty() {
-        login::prove(client);
+    if !client.encryption.is_empty() {
+        encryption::prove(client);
     }
 }
 

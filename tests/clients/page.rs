@@ -18,8 +18,7 @@ const VERSION_COLUMN: usize = 2;
 
 fn table() -> String {
     let mut table =
-        "| client | version | text | UTF-8 | attachment | to, cc, bcc | twenty messages | login and TLS | remarks |\n"
-            .to_owned();
+        "| client | version | text | UTF-8 | attachment | to, cc, bcc | twenty messages | TLS | remarks |\n".to_owned();
     table += "| --- | --- | --- | --- | --- | --- | --- | --- | --- |\n";
     for client in CLIENTS {
         let version = version(client.package).unwrap_or_default();
@@ -27,7 +26,7 @@ fn table() -> String {
         for kind in Kind::ALL {
             let _ = write!(table, " {} |", result(client, kind));
         }
-        let _ = writeln!(table, " {} | {} |", logins(client), client.note);
+        let _ = writeln!(table, " {} | {} |", encryption(client), client.note);
     }
     table
 }
@@ -44,12 +43,12 @@ fn result(client: &Client, kind: Kind) -> &'static str {
     }
 }
 
-fn logins(client: &Client) -> String {
-    let names = client.logins.iter().map(|&tls| match (tls, client.upgrade) {
+fn encryption(client: &Client) -> String {
+    let names = client.encryption.iter().map(|&tls| match (tls, client.upgrade) {
         ("starttls", _) => "with STARTTLS",
         ("implicit", _) => "with TLS on connect",
         (_, Upgrade::WhereOffered) => "where STARTTLS is offered",
-        _ => "in the clear",
+        _ => "without",
     });
     names.collect::<Vec<_>>().join(", ")
 }
@@ -97,9 +96,7 @@ fn the_settings_on_the_page_are_taken() {
             variables: account.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
             machine_name: "nas".to_owned(),
             system_spool_usable: true,
-            usual_files: Vec::new(),
-            gateways: Vec::new(),
-            in_container: false,
+            ..Environment::default()
         };
         if let Err(mistakes) = config::load(Some(&file), &environment) {
             panic!("{block}\n{mistakes:?}");

@@ -21,8 +21,8 @@ pub struct Client {
     pub parts_recipients: bool,
     /// What it makes of the text by itself, before the relay sees it.
     pub text: fn(&str) -> String,
-    /// In which ways it is made to log in: `TLS` of the script, nothing for plain talk.
-    pub logins: &'static [&'static str],
+    /// In which ways it is made to use TLS: `TLS` of the script, nothing where it is told nothing.
+    pub encryption: &'static [&'static str],
     pub upgrade: Upgrade,
     /// What a reader of the page should know.
     pub note: &'static str,
@@ -47,8 +47,8 @@ pub enum Upgrade {
     WhereOffered,
 }
 
-const PLAIN: &[&str] = &[];
-const ALL: &[&str] = &[];
+const PLAIN: &[&str] = &[""];
+const ALL: &[&str] = &["", "starttls", "implicit"];
 
 const CLIENT: Client = Client {
     name: "",
@@ -58,7 +58,7 @@ const CLIENT: Client = Client {
     many: Connections::One,
     parts_recipients: false,
     text: str::to_owned,
-    logins: &[],
+    encryption: &[],
     upgrade: Upgrade::Never,
     note: "",
 };
@@ -107,7 +107,7 @@ clients! {
         name: "swaks",
         package: "swaks",
         script: "swaks.sh",
-        logins: ALL,
+        encryption: ALL,
         many: Connections::Each,
         ..CLIENT
     };
@@ -115,7 +115,7 @@ clients! {
         name: "curl --upload-file --crlf",
         package: "curl",
         script: "curl-upload.sh",
-        logins: ALL,
+        encryption: ALL,
         ..CLIENT
     };
     curl_lf => Client {
@@ -136,7 +136,7 @@ clients! {
         name: "msmtp",
         package: "msmtp",
         script: "msmtp.sh",
-        logins: ALL,
+        encryption: ALL,
         many: Connections::Each,
         ..CLIENT
     };
@@ -240,7 +240,7 @@ clients! {
         name: "Python smtplib, `send_message`",
         package: "python3",
         script: "python-smtplib.py",
-        logins: ALL,
+        encryption: ALL,
         text: from_escaped,
         note: "writes `>From` at the beginning of a line",
         ..CLIENT
@@ -263,21 +263,21 @@ clients! {
         name: "Django",
         package: "python3-django",
         script: "python-django.py",
-        logins: ALL,
+        encryption: ALL,
         ..CLIENT
     };
     aiosmtplib => Client {
         name: "aiosmtplib",
         package: "python3-aiosmtplib",
         script: "python-aiosmtplib.py",
-        logins: ALL,
+        encryption: ALL,
         ..CLIENT
     };
     phpmailer => Client {
         name: "PHPMailer, kept alive",
         package: "libphp-phpmailer",
         script: "phpmailer.php",
-        logins: ALL,
+        encryption: ALL,
         upgrade: Upgrade::WhereOffered,
         ..CLIENT
     };
@@ -285,7 +285,7 @@ clients! {
         name: "Symfony Mailer",
         package: "php-symfony-mailer",
         script: "symfony.php",
-        logins: ALL,
+        encryption: ALL,
         upgrade: Upgrade::WhereOffered,
         ..CLIENT
     };
@@ -293,7 +293,7 @@ clients! {
         name: "Nodemailer",
         package: "node-nodemailer",
         script: "nodemailer.js",
-        logins: ALL,
+        encryption: ALL,
         upgrade: Upgrade::WhereOffered,
         many: Connections::Each,
         ..CLIENT
@@ -308,7 +308,7 @@ clients! {
         name: "Perl Net::SMTP",
         package: "perl",
         script: "net-smtp.pl",
-        logins: ALL,
+        encryption: ALL,
         ..CLIENT
     };
     email_sender => Client {
@@ -321,7 +321,7 @@ clients! {
         name: "Ruby net/smtp",
         package: "ruby",
         script: "net-smtp.rb",
-        logins: ALL,
+        encryption: ALL,
         upgrade: Upgrade::WhereOffered,
         ..CLIENT
     };
@@ -335,21 +335,21 @@ clients! {
         name: "JavaMail 1.6",
         package: "libmail-java",
         script: "javamail.sh",
-        logins: ALL,
+        encryption: ALL,
         ..CLIENT
     };
     jakarta_mail => Client {
         name: "Jakarta Mail 2.0",
         package: "libjakarta-mail-java",
         script: "jakartamail.sh",
-        logins: ALL,
+        encryption: ALL,
         ..CLIENT
     };
     go => Client {
         name: "Go net/smtp",
         package: "golang-go",
         script: "go.sh",
-        logins: PLAIN,
+        encryption: PLAIN,
         upgrade: Upgrade::WhereOffered,
         ..CLIENT
     };
@@ -357,7 +357,7 @@ clients! {
         name: ".NET SmtpClient, of Mono",
         package: "mono-mcs",
         script: "mono.sh",
-        logins: PLAIN,
+        encryption: PLAIN,
         many: Connections::Each,
         ..CLIENT
     };
