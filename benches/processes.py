@@ -99,6 +99,8 @@ def machine_ticks():
 
 def wait_for_quiet():
     """Waits, for a minute at most, until others leave the machine alone."""
+    # What the one before has left to be written is not for the next one to wait for.
+    os.sync()
     deadline = time.monotonic() + 60
     while busy_share(0.5) > 0.15:
         if time.monotonic() > deadline:

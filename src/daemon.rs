@@ -5,23 +5,26 @@
 //! any of them, since what was not settled is still in the spool.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::ServerConfig;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::clock::now;
-use crate::config::{Config, Keep};
+use crate::config::{AccountSettings, Config, Keep};
+use crate::delivery::fallback::{Link, Ward};
 use crate::delivery::{self, Delivery};
 use crate::event::{self, Event};
-use crate::listener::{self, BindError, Bound, Seats, Service};
+use crate::listener::tls::{self, Certificate, CertificateError, CertificateFiles};
+use crate::listener::trace;
+use crate::listener::{self, BindError, Bound, BoundAddress, Seats, Service, TlsMode};
 use crate::smtp;
 use crate::spool::sqlite::{OpenError, SqliteSpool};
-use crate::spool::{Noted, Order, Spool, SpoolError, Which};
+use crate::spool::{Heir, Noted, Order, Spool, SpoolError, Which};
 use crate::upstream::Upstream;
 use crate::upstream::connect::{Endpoint, Trust, TrustError};
 use crate::upstream::credentials::Credentials;
@@ -49,6 +52,8 @@ pub enum StartError {
     #[error(transparent)]
     Listen(#[from] BindError),
     #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    #[error(transparent)]
     Trust(#[from] TrustError),
     #[error("cannot wait for signals: {0}")]
     Signals(std::io::Error),
@@ -58,15 +63,19 @@ pub enum StartError {
 pub struct Daemon {
     spool: Arc<SqliteSpool>,
     /// Where clients may connect.
-    pub addresses: Vec<SocketAddr>,
+    pub addresses: Vec<BoundAddress>,
     config: Config,
     stop: watch::Sender<bool>,
     session: watch::Sender<Arc<smtp::Settings>>,
     keep: watch::Sender<Keep>,
     doors: HashMap<String, watch::Sender<listener::Settings>>,
+    certificate: ShownCertificate,
     listeners: JoinSet<()>,
     delivery: Deliveries,
     housekeeping: JoinHandle<()>,
+    traces: watch::Sender<Arc<Vec<trace::Want>>>,
+    /// Looks for orders to write conversations down.
+    orders: JoinHandle<()>,
 }
 
 impl std::fmt::Debug for Daemon {
@@ -75,13 +84,25 @@ impl std::fmt::Debug for Daemon {
     }
 }
 
+/// The certificate that clients see, and what keeps it up to date.
+struct ShownCertificate {
+    shown: watch::Sender<Option<Arc<ServerConfig>>>,
+    keeper: Option<JoinHandle<()>>,
+}
+
 /// The deliveries. Those of the configuration before may still have an attempt under way.
 struct Deliveries {
     /// Ends the newest ones.
     stop: watch::Sender<bool>,
-    /// One for each connection that is allowed.
-    lines: Arc<Semaphore>,
+    /// By account.
+    lines: HashMap<String, Lines>,
     tasks: JoinSet<()>,
+}
+
+/// One permit for each connection that an account is allowed.
+struct Lines {
+    permits: Arc<Semaphore>,
+    count: usize,
 }
 
 impl Daemon {
@@ -90,7 +111,8 @@ impl Daemon {
     /// # Errors
     /// Says what is in the way; nothing is left running then.
     pub async fn start(config: Config) -> Result<Daemon, StartError> {
-        let trust = Trust::new(config.account.ca_file.as_deref())?;
+        let trusts = trusts(&config)?;
+        let certificate = read_certificate(&config)?;
         let mut bound = listener::inherited(&config.listeners)?;
         if bound.is_empty() {
             for settings in &config.listeners {
@@ -102,10 +124,18 @@ impl Daemon {
         let (keep, keep_settings) = watch::channel(config.keep);
         let (session, session_settings) = watch::channel(Arc::new(session_settings(&config)));
         let seats = seats(&config, bound.len());
-        let service = Arc::new(Service::new(Arc::clone(&spool) as Arc<dyn Spool>, session_settings, seats));
-        let addresses: Vec<SocketAddr> = bound.iter().map(|bound| bound.address).collect();
+        let (traces, configured) = watch::channel(Arc::new(config.traces.clone()));
+        let (wants, wanted) = watch::channel(Arc::new(config.traces.clone()));
+        let certificate = ShownCertificate::show(certificate);
+        let shown = certificate.shown.subscribe();
+        let service =
+            Service::new(Arc::clone(&spool) as Arc<dyn Spool>, session_settings, shown, seats).tracing(wanted);
+        let service = Arc::new(service);
+        let addresses = bound.iter().map(|bound| bound.address.clone()).collect();
         let mut daemon = Daemon {
-            delivery: Deliveries::start(&spool, &config, trust).await,
+            delivery: Deliveries::start(&spool, &config, trusts).await,
+            orders: tokio::spawn(trace::follow_orders(config.spool.clone(), configured, wants)),
+            traces,
             housekeeping: tokio::spawn(keep_house(Arc::clone(&spool), session.subscribe(), keep_settings)),
             spool,
             addresses,
@@ -114,6 +144,7 @@ impl Daemon {
             session,
             keep,
             doors: HashMap::new(),
+            certificate,
             listeners: JoinSet::new(),
         };
         for bound in bound {
@@ -132,16 +163,19 @@ impl Daemon {
 
     /// Goes on under another configuration. What cannot change while running is said, and stays as it was.
     pub async fn reload(&mut self, config: Config) -> Result<(), StartError> {
-        let trust = Trust::new(config.account.ca_file.as_deref())?;
+        let trusts = trusts(&config)?;
+        let certificate = read_certificate(&config)?;
         let fixed = fixed_parts_that_differ(&self.config, &config);
         self.session.send_replace(Arc::new(session_settings(&config)));
         self.keep.send_replace(config.keep);
+        self.traces.send_replace(Arc::new(config.traces.clone()));
+        self.certificate.replace(certificate);
         for settings in &config.listeners {
             if let Some(door) = self.doors.get(&settings.address) {
                 door.send_replace(settings.clone());
             }
         }
-        self.delivery.replace(&self.spool, &self.config, &config, trust).await;
+        self.delivery.replace(&self.spool, &config, trusts).await;
         let changes = match fixed.as_slice() {
             [] => "everything is in force".to_owned(),
             fixed => format!("in force, except for {}, which needs a restart", fixed.join(" and ")),
@@ -157,6 +191,8 @@ impl Daemon {
         self.stop.send_replace(true);
         self.delivery.stop.send_replace(true);
         self.housekeeping.abort();
+        self.orders.abort();
+        self.certificate.replace(None);
         let orderly = async {
             while self.listeners.join_next().await.is_some() {}
             while self.delivery.tasks.join_next().await.is_some() {}
@@ -178,47 +214,105 @@ impl Daemon {
     }
 }
 
+impl ShownCertificate {
+    fn show(certificate: Option<Certificate>) -> ShownCertificate {
+        let mut shown = ShownCertificate { shown: watch::channel(None).0, keeper: None };
+        shown.replace(certificate);
+        shown
+    }
+
+    fn replace(&mut self, certificate: Option<Certificate>) {
+        if let Some(keeper) = self.keeper.take() {
+            keeper.abort();
+        }
+        self.shown.send_replace(certificate.as_ref().map(|certificate| Arc::clone(&certificate.tls)));
+        if let Some(certificate) = certificate {
+            certificate.warnings(now()).iter().for_each(|warning| event::log(&Event::Warning { warning }));
+            self.keeper = Some(tokio::spawn(tls::keep(certificate, self.shown.clone())));
+        }
+    }
+}
+
 impl Deliveries {
-    async fn start(spool: &Arc<SqliteSpool>, config: &Config, trust: Trust) -> Deliveries {
-        let lines = Arc::new(Semaphore::new(config.account.connections));
-        let mut deliveries = Deliveries { stop: watch::channel(false).0, lines, tasks: JoinSet::new() };
-        deliveries.begin(spool, config, trust).await;
+    async fn start(spool: &Arc<SqliteSpool>, config: &Config, trusts: Vec<Trust>) -> Deliveries {
+        let mut deliveries = Deliveries { stop: watch::channel(false).0, lines: HashMap::new(), tasks: JoinSet::new() };
+        deliveries.begin(spool, config, trusts).await;
         deliveries
     }
 
-    async fn begin(&mut self, spool: &Arc<SqliteSpool>, config: &Config, trust: Trust) {
-        let noted = make_due(spool.as_ref(), &config.account.name).await;
-        let spool = Arc::clone(spool) as Arc<dyn Spool>;
-        let delivery = Arc::new(Delivery::new(spool, delivery_settings(config), noted, now()));
-        let endpoint = endpoint(config, trust);
-        let credentials = credentials(config);
-        let make_upstream = move || Box::new(Gmail::new(endpoint.clone(), credentials.clone())) as Box<dyn Upstream>;
-        self.tasks.spawn(delivery.run(make_upstream, now, Arc::clone(&self.lines), self.stop.subscribe()));
+    async fn begin(&mut self, spool: &Arc<SqliteSpool>, config: &Config, trusts: Vec<Trust>) {
+        make_due(spool.as_ref(), Arc::new(session_settings(config))).await;
+        let mut deliveries = HashMap::new();
+        for account in &config.accounts {
+            let noted = noted(spool.as_ref(), &account.name).await;
+            let spool = Arc::clone(spool) as Arc<dyn Spool>;
+            let delivery = Delivery::new(spool, delivery_settings(config, account), noted, now());
+            deliveries.insert(account.name.as_str(), Arc::new(delivery));
+        }
+        for (account, trust) in config.accounts.iter().zip(trusts) {
+            let Some(delivery) = deliveries.get(account.name.as_str()) else { continue };
+            delivery.stand_in_for(wards(config, account, &deliveries));
+            let endpoint = endpoint(config, account, trust);
+            let credentials = credentials(account);
+            let make_upstream =
+                move || Box::new(Gmail::new(endpoint.clone(), credentials.clone())) as Box<dyn Upstream>;
+            let lines = self.lines_of(account);
+            self.tasks.spawn(Arc::clone(delivery).run(make_upstream, now, lines, self.stop.subscribe()));
+        }
     }
 
     /// Goes on under another configuration, once an attempt that is under way has left its line.
-    async fn replace(&mut self, spool: &Arc<SqliteSpool>, old: &Config, new: &Config, trust: Trust) {
+    async fn replace(&mut self, spool: &Arc<SqliteSpool>, new: &Config, trusts: Vec<Trust>) {
         self.stop.send_replace(true);
         self.stop = watch::channel(false).0;
-        let (before, after) = (old.account.connections, new.account.connections);
-        self.lines.add_permits(after.saturating_sub(before));
-        if let Ok(fewer) = u32::try_from(before.saturating_sub(after)) {
-            let lines = Arc::clone(&self.lines);
+        self.lines.retain(|name, _| new.accounts.iter().any(|account| account.name == *name));
+        self.begin(spool, new, trusts).await;
+    }
+
+    /// The lines of an account, as many as it is allowed now.
+    fn lines_of(&mut self, account: &AccountSettings) -> Arc<Semaphore> {
+        let after = account.connections;
+        let new = || Lines { permits: Arc::new(Semaphore::new(after)), count: after };
+        let lines = self.lines.entry(account.name.clone()).or_insert_with(new);
+        let permits = Arc::clone(&lines.permits);
+        let before = std::mem::replace(&mut lines.count, after);
+        permits.add_permits(after.saturating_sub(before));
+        if let Ok(fewer @ 1..) = u32::try_from(before.saturating_sub(after)) {
+            let permits = Arc::clone(&permits);
             self.tasks.spawn(async move {
-                if let Ok(permits) = lines.acquire_many_owned(fewer).await {
+                if let Ok(permits) = permits.acquire_many_owned(fewer).await {
                     permits.forget();
                 }
             });
         }
-        self.begin(spool, new, trust).await;
+        permits
     }
+}
+
+/// The accounts that `account` stands in for: those whose chain of fallbacks leads to it. The configuration has no
+/// circles.
+fn wards(config: &Config, account: &AccountSettings, deliveries: &HashMap<&str, Arc<Delivery>>) -> Vec<Ward> {
+    let place = |other: &AccountSettings| (other.host.clone(), other.port);
+    let of_chain_from = |first: &AccountSettings| {
+        let mut chain = Vec::new();
+        let mut next = first;
+        while next.name != account.name {
+            let delivery = Arc::clone(deliveries.get(next.name.as_str())?);
+            chain.push(Link { delivery, elsewhere: place(next) != place(account) });
+            let fallback = next.fallback.as_deref()?;
+            next = config.accounts.iter().find(|other| other.name == fallback)?;
+        }
+        Some(Ward { chain }).filter(|ward| !ward.chain.is_empty())
+    };
+    config.accounts.iter().filter_map(of_chain_from).collect()
 }
 
 /// As many connections of clients as there are file descriptors for, besides those that are open by now and those that
 /// deliveries need: mail that cannot go out or be stored helps no client.
 fn seats(config: &Config, listeners: usize) -> Seats {
     let limit = listener::raise_descriptor_limit();
-    let deliveries = config.account.connections.saturating_mul(DESCRIPTORS_OF_A_DELIVERY);
+    let connections: usize = config.accounts.iter().map(|account| account.connections).sum();
+    let deliveries = connections.saturating_mul(DESCRIPTORS_OF_A_DELIVERY);
     // Each listener holds one while it decides what becomes of a client.
     let others = [listener::open_descriptors(), deliveries, listeners, DESCRIPTORS_TO_SPARE];
     let left = others.iter().fold(limit, |left, count| left.saturating_sub(*count));
@@ -235,18 +329,34 @@ fn seats(config: &Config, listeners: usize) -> Seats {
     seats
 }
 
-/// A start and a reload are what people do when they have mended something: everything is due at once. What was wrong
-/// with the account is told as wrong until a probe has found out, so that a relay that is started again and again does
-/// not log in with every message.
-async fn make_due(spool: &dyn Spool, account: &str) -> Noted {
-    let adopted = spool.adopt(&[account.to_owned()], account).await;
+/// A start and a reload are what people do when they have mended something: everything is due at once.
+async fn make_due(spool: &dyn Spool, session: Arc<smtp::Settings>) {
+    let adopted = adopt(spool, session).await;
     let ordered = spool.order(&Which::All, Order::Retry, now()).await;
-    let failed = |error: SpoolError| event::log(&Event::SpoolFailed { reason: &error.to_string() });
-    adopted.and(ordered.map(|_| 0)).map_or_else(failed, |_| ());
+    if let Err(error) = adopted.and(ordered.map(|_| ())) {
+        event::log(&Event::SpoolFailed { reason: &error.to_string() });
+    }
+}
+
+/// What was wrong with an account is told as wrong until a probe has found out, so that a relay that is started again
+/// and again does not log in with every message.
+async fn noted(spool: &dyn Spool, account: &str) -> Noted {
     spool.noted(account).await.unwrap_or_else(|error| {
-        failed(error);
+        event::log(&Event::SpoolFailed { reason: &error.to_string() });
         Noted::default()
     })
+}
+
+/// Mail of accounts that are gone goes through those that the rules now name.
+async fn adopt(spool: &dyn Spool, session: Arc<smtp::Settings>) -> Result<(), SpoolError> {
+    let accounts = session.policy.routes.accounts();
+    loop {
+        let session = Arc::clone(&session);
+        let heir: Heir = Box::new(move |sender, client| session.policy.account(sender, client).to_owned());
+        if spool.adopt(&accounts, heir).await? == 0 {
+            return Ok(());
+        }
+    }
 }
 
 /// Forgets old history, and finds mail that was accepted for an account which a reload has replaced since.
@@ -256,11 +366,11 @@ async fn keep_house(
     keep: watch::Receiver<Keep>,
 ) {
     loop {
-        let account = session.borrow().policy.account.clone();
-        let adopted = spool.adopt(std::slice::from_ref(&account), &account).await;
+        let settings = Arc::clone(&session.borrow());
+        let adopted = adopt(spool.as_ref(), settings).await;
         let history = keep.borrow().history;
         let pruned = prune(&spool, history).await;
-        if let Err(error) = adopted.map(|_| ()).and(pruned) {
+        if let Err(error) = adopted.and(pruned) {
             event::log(&Event::SpoolFailed { reason: &error.to_string() });
         }
         sleep(HOUSEKEEPING_EVERY).await;
@@ -273,12 +383,24 @@ async fn prune(spool: &SqliteSpool, history: Duration) -> Result<(), SpoolError>
     Ok(())
 }
 
+/// The certificate for clients, where any listener has use for one.
+///
+/// # Errors
+/// Where it is not there or of no use.
+pub fn read_certificate(config: &Config) -> Result<Option<Certificate>, CertificateError> {
+    let wanted = config.listeners.iter().any(|listener| listener.tls != TlsMode::Off);
+    config.tls.as_ref().filter(|_| wanted).map(CertificateFiles::read).transpose()
+}
+
 fn session_settings(config: &Config) -> smtp::Settings {
     smtp::Settings { policy: config.policy.clone() }
 }
 
-fn delivery_settings(config: &Config) -> delivery::Settings {
-    let account = &config.account;
+fn trusts(config: &Config) -> Result<Vec<Trust>, TrustError> {
+    config.accounts.iter().map(|account| Trust::new(account.ca_file.as_deref())).collect()
+}
+
+fn delivery_settings(config: &Config, account: &AccountSettings) -> delivery::Settings {
     delivery::Settings {
         account: account.name.clone(),
         address: account.user.clone(),
@@ -288,33 +410,32 @@ fn delivery_settings(config: &Config) -> delivery::Settings {
         keep_content: config.keep.content,
         pauses: delivery::account::Pauses { first: config.retry.first, longest: config.retry.longest },
         policy: config.policy.clone(),
-        repair: repair_settings(config),
+        repair: repair_settings(config, account),
     }
 }
 
-/// What repair has to know under a configuration.
+/// What repair has to know for an account.
 #[must_use]
-pub fn repair_settings(config: &Config) -> delivery::repair::Settings {
+pub fn repair_settings(config: &Config, account: &AccountSettings) -> delivery::repair::Settings {
     delivery::repair::Settings {
         hostname: config.policy.hostname.clone(),
-        account_address: config.account.user.clone(),
-        from: config.account.from,
-        send_as: config.account.send_as.clone(),
+        account_address: account.user.clone(),
+        from: account.from,
+        send_as: account.send_as.clone(),
     }
 }
 
-/// Where Gmail is, for the account of a configuration.
+/// Where Gmail is, for an account.
 #[must_use]
-pub fn endpoint(config: &Config, trust: Trust) -> Endpoint {
-    let account = &config.account;
+pub fn endpoint(config: &Config, account: &AccountSettings, trust: Trust) -> Endpoint {
     let (host, port, tls) = (account.host.clone(), account.port, account.tls);
     Endpoint { host, port, tls, hostname: config.policy.hostname.clone(), trust }
 }
 
 /// What proves who we are there.
 #[must_use]
-pub fn credentials(config: &Config) -> Credentials {
-    Credentials { user: config.account.user.to_string(), app_password: config.account.app_password.clone() }
+pub fn credentials(account: &AccountSettings) -> Credentials {
+    Credentials { user: account.user.to_string(), app_password: account.app_password.clone() }
 }
 
 /// The new configuration as far as it is in force: the next reload is compared with this.

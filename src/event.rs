@@ -44,6 +44,12 @@ pub enum Event<'a> {
         command: &'a str,
         reason: &'a str,
     },
+    /// A client could not begin TLS: why, and what to change.
+    TlsFailed {
+        client: &'a str,
+        reason: &'a str,
+        cure: &'a str,
+    },
     Delivered {
         id: MessageId,
         to: &'a str,
@@ -119,6 +125,7 @@ pub fn log(event: &Event<'_>) {
         E::Rejected { client, reply, command, reason } => {
             info!(event = "rejected", client, reply, command, reason);
         }
+        E::TlsFailed { client, reason, cure } => warn!(event = "tls_failed", client, reason, cure),
         E::Delivered { id, to, account, reply, attempts, delay_ms } => {
             info!(event = "delivered", %id, to, account, reply, attempts, delay_ms);
         }

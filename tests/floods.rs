@@ -272,7 +272,7 @@ fn more_than_a_client_may_send_in_a_minute() {
     let refused = relay.log().wait_for("rejected", 1);
     assert!(refused[0]["reason"].as_str().is_some_and(|why| why.contains("limits.messages_per_minute")), "{refused:?}");
 
-    let mut other = Device::connect_from([127, 0, 0, 9], relay.port());
+    let mut other = Device::connect_from([127, 0, 0, 9].into(), relay.port());
     other.send("ups@nas.local", &["you@example.com"], &format!("Subject: x\r\n\r\n{}", "x\r\n".repeat(30_000)));
     other.begin("ups@nas.local", &["you@example.com"]);
     other.write("x\r\n".repeat(30_000).as_bytes());

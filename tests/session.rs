@@ -1,4 +1,4 @@
-//! What must hold for every dialogue, and not only for those in `tests/smtp`: the session agrees with a model of six
+//! What must hold for every dialogue, and not only for those in `tests/smtp`: the session agrees with a model of a few
 //! lines on every order of commands, and the way in which bytes are cut is never seen.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking, wherever in it")]
@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use smarthost::mail::{Refusal, Submission, Timestamp};
-use smarthost::policy::{Limits, Pattern, Policy, Recipients};
+use smarthost::policy::{Limits, Pattern, Policy, Recipients, Routes};
 use smarthost::smtp::{Action, Auth, Input, Offer, Session, Settings};
 
 /// Everything that a client and the store see of a session; the store refuses what it is given.
@@ -26,6 +26,7 @@ impl Seen {
                 Action::Send(replies) => self.replies.push_str(str::from_utf8(&replies).unwrap()),
                 Action::Append(piece) => self.pieces.extend_from_slice(&piece),
                 Action::Discard => self.pieces.clear(),
+                Action::Encrypt => panic!("it is not offered"),
                 Action::Log { refusal, command } => self.log.push((refusal, command)),
                 Action::Close(_) => self.closed = true,
                 Action::Verify(credentials) => {
@@ -63,7 +64,9 @@ fn settings() -> Arc<Settings> {
         redirect_all: None,
         allow: vec![Pattern::Domain("good".into())],
     };
-    Arc::new(Settings { policy: Policy { hostname: "relay.test".into(), limits, recipients, account: "home".into() } })
+    Arc::new(Settings {
+        policy: Policy { hostname: "relay.test".into(), limits, recipients, routes: Routes::only("home") },
+    })
 }
 
 fn play<'a>(settings: &Arc<Settings>, offer: Offer, pieces: impl IntoIterator<Item = &'a [u8]>) -> Seen {
@@ -91,6 +94,7 @@ fn answer(model: Model, line: &str) -> (u16, Model) {
     match (line, model) {
         ("EHLO x" | "HELO x" | "RSET", _) => (250, Model::Ready),
         ("NOOP", _) => (250, model),
+        ("QUIT", _) => (221, model),
         ("AUTH PLAIN AGEAYg==", _) => (502, model),
         ("MAIL FROM:<a@b>", Model::Ready) => (250, Model::Begun),
         ("RCPT TO:<@good>", Model::Begun) => (501, Model::Refused),
@@ -104,7 +108,7 @@ fn answer(model: Model, line: &str) -> (u16, Model) {
     }
 }
 
-const LINES: [&str; 11] = [
+const LINES: [&str; 12] = [
     "EHLO x",
     "HELO x",
     "MAIL FROM:<a@b>",
@@ -116,31 +120,103 @@ const LINES: [&str; 11] = [
     "RSET",
     "NOOP",
     "AUTH PLAIN AGEAYg==",
+    "QUIT",
 ];
 
-/// Every order of up to five commands (reliability-security.md, case 58; a login is not offered).
+/// The codes of what is replied; of a reply of many lines, that of the last.
+fn codes(replies: &str) -> Vec<u16> {
+    let last_lines = replies.lines().filter(|line| line.as_bytes()[3] == b' ');
+    last_lines.map(|line| line[..3].parse().unwrap()).collect()
+}
+
+/// A conversation that can go on in several ways.
+#[derive(Clone)]
+struct Branch {
+    session: Session,
+    model: Model,
+    said: Vec<&'static str>,
+}
+
+impl Branch {
+    fn go_on(&self, line: &'static str) -> Branch {
+        let mut branch = self.clone();
+        branch.said.push(line);
+        let (code, model) = answer(self.model, line);
+        branch.model = model;
+        branch.hears(&format!("{line}\r\n"), &[code]);
+        if code == 354 {
+            branch.hears(".\r\n", &[451]);
+        }
+        branch
+    }
+
+    fn hears(&mut self, bytes: &str, expected: &[u16]) {
+        let mut seen = Seen::default();
+        let actions = self.session.advance(Timestamp::UNIX_EPOCH, Input::Bytes(bytes.as_bytes()));
+        seen.carry_out(&mut self.session, actions);
+        assert_eq!(codes(&seen.replies), expected, "{:?}", self.said);
+        if bytes.starts_with("AUTH") {
+            assert!(!format!("{:?}", seen.log).contains("AGEAYg"), "{:?}", self.said);
+        }
+        assert_eq!(seen.closed, expected == [221], "{:?}", self.said);
+    }
+
+    /// Every way to go on with up to so many commands. Returns how many there were.
+    fn go_everywhere(&self, commands: usize) -> usize {
+        if commands == 0 || self.said.last() == Some(&"QUIT") {
+            return 0;
+        }
+        LINES.iter().map(|line| 1 + self.go_on(line).go_everywhere(commands - 1)).sum()
+    }
+}
+
+/// Every order of up to six commands (reliability-security.md, case 58; a login is not offered). Behind QUIT nothing is
+/// heard any more.
 #[test]
 fn the_session_agrees_with_its_model() {
+    let (session, _) = Session::new(settings(), Offer::default(), None);
+    let start = Branch { session, model: Model::Ready, said: Vec::new() };
+    let branches: Vec<Branch> = LINES.iter().map(|line| start.go_on(line)).collect();
+    let followed: usize = std::thread::scope(|scope| {
+        let halves = branches.chunks(LINES.len() / 2);
+        let threads: Vec<_> = halves
+            .map(|half| scope.spawn(move || half.iter().map(|branch| branch.go_everywhere(5)).sum::<usize>()))
+            .collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+    });
+    let all: usize = (0..6).map(|before| LINES.len() * (LINES.len() - 1).pow(before)).sum();
+    assert_eq!(followed + LINES.len(), all);
+}
+
+/// The same with long dialogues that are cut at random: a client may say several commands at once, and half of one
+/// (reliability-security.md, case 60).
+#[test]
+fn the_session_agrees_with_its_model_however_commands_are_pipelined() {
     let settings = settings();
-    let length = 5;
-    for number in 0..LINES.len().pow(length) {
-        let lines = (0..length).map(|place| LINES[number / LINES.len().pow(place) % LINES.len()]);
+    let mut random = fastrand::Rng::with_seed(60);
+    for _ in 0..20_000 {
         let mut model = Model::Ready;
-        let (mut said, mut expected) = (String::new(), vec![220]);
-        for line in lines {
+        let (mut said, mut expected) = (Vec::new(), vec![220]);
+        for _ in 0..random.usize(1..30) {
+            let line = LINES[random.usize(..LINES.len() - 1)];
             let (code, next) = answer(model, line);
             model = next;
-            said.extend([line, "\r\n"]);
+            said.extend_from_slice(format!("{line}\r\n").as_bytes());
             expected.push(code);
             if code == 354 {
-                said.push_str(".\r\n");
+                said.extend_from_slice(b"x\r\n.\r\n");
                 expected.push(451);
             }
         }
-        let seen = play(&settings, Offer::default(), [said.as_bytes()]);
-        let last_lines = seen.replies.lines().filter(|line| line.as_bytes()[3] == b' ');
-        let codes: Vec<u16> = last_lines.map(|line| line[..3].parse().unwrap()).collect();
-        assert_eq!(codes, expected, "{said}");
+        let mut pieces = Vec::new();
+        let mut rest = said.as_slice();
+        while !rest.is_empty() {
+            let (piece, behind) = rest.split_at(random.usize(1..=rest.len().min(80)));
+            pieces.push(piece);
+            rest = behind;
+        }
+        let seen = play(&settings, Offer::default(), pieces);
+        assert_eq!(codes(&seen.replies), expected, "{}", said.escape_ascii());
         assert!(seen.log.iter().all(|(refusal, command)| !format!("{refusal:?}{command}").contains("AGEAYg")));
     }
 }
@@ -197,7 +273,7 @@ fn the_same_bytes_cause_the_same_however_they_are_cut() {
         fragments.extend((0..random.usize(1..25)).map(|_| FRAGMENTS[random.usize(0..FRAGMENTS.len())]));
         let said = fragments.concat();
         let auth = [Auth::Off, Auth::Any, Auth::Required][random.usize(0..3)];
-        let offer = Offer { auth, lf_only: random.bool() };
+        let offer = Offer { auth, lf_only: random.bool(), starttls: false };
         let play = |pieces: Vec<&[u8]>| play(&settings, offer, pieces);
         let whole = play(vec![said.as_slice()]);
         assert_eq!(play(fragments), whole, "{}", said.escape_ascii());
@@ -207,4 +283,59 @@ fn the_same_bytes_cause_the_same_however_they_are_cut() {
         offered += whole.offered.len();
     }
     assert!(offered > 3_000, "most dialogues should get somewhere, {offered} messages did");
+}
+
+/// What a smuggler puts between two messages (reliability-security.md, section 3.2), all but the one that holds the end
+/// of data.
+const SMUGGLING: [&str; 12] = [
+    "\n.\n",
+    "\n.\r\n",
+    "\r.\r\n",
+    "\r.\r",
+    "\n.\r",
+    "\r.\n",
+    "\r\n.\n",
+    "\r\n.\r",
+    "\r\n\0.\r\n",
+    "\r\n.\0\r\n",
+    "\r\n.\r\r\n",
+    "\r\r\n.\r\r\n",
+];
+
+/// In two segments, whatever the byte between them (case 47).
+#[test]
+fn no_smuggled_message_is_heard_wherever_it_is_cut() {
+    let Settings { mut policy } = settings().as_ref().clone();
+    policy.limits = Limits::default();
+    let settings = Arc::new(Settings { policy });
+    let smuggled = "MAIL FROM:<s@x>\r\nRCPT TO:<t@good>\r\nDATA\r\nSubject: smuggled\r\n\r\nx\r\n.\r\n";
+    for sequence in SMUGGLING {
+        let content = format!("Subject: x\r\n\r\nfirst{sequence}{smuggled}");
+        let said = [BEGINNING, content.as_bytes()].concat();
+        let whole = play(&settings, Offer::default(), [said.as_slice()]);
+        assert_eq!(codes(&whole.replies), [220, 250, 250, 354, 451], "{}", sequence.escape_debug());
+        for at in 0..=said.len() {
+            let (first, second) = said.split_at(at);
+            assert_eq!(
+                play(&settings, Offer::default(), [first, second]),
+                whole,
+                "{}, cut at {at}",
+                sequence.escape_debug()
+            );
+        }
+    }
+}
+
+/// The one that holds it ends there for everybody, and what follows is a second message (case 46).
+#[test]
+fn the_end_of_data_ends_a_message_wherever_it_is_cut() {
+    let settings = settings();
+    let said = [BEGINNING, b"first\r\r\n.\r\n", BEGINNING, b"second\r\n.\r\n"].concat();
+    for at in 0..=said.len() {
+        let (first, second) = said.split_at(at);
+        let seen = play(&settings, Offer::default(), [first, second]);
+        assert_eq!(codes(&seen.replies), [220, 250, 250, 354, 451, 250, 250, 354, 451], "cut at {at}");
+        assert_eq!(seen.offered.len(), 2, "cut at {at}");
+        assert_eq!((&*seen.offered[0].1, &*seen.offered[1].1), (&b"first\r\r\n"[..], &b"second\r\n"[..]));
+    }
 }

@@ -60,7 +60,7 @@ pub fn write_head(out: &mut impl Write, hostname: &str, head: &Head) -> io::Resu
     let smtputf8 = if envelope.smtputf8 { " SMTPUTF8" } else { "" };
     write!(out, "EHLO {hostname}\r\n{OURS}{ours}\r\nMAIL FROM:<{}>{smtputf8}\r\n", envelope.reverse_path)?;
     for recipient in &envelope.recipients {
-        if let Some(original) = &recipient.original {
+        for original in &recipient.originals {
             write!(out, "{OURS}{}\r\n", json!({ "original": original.to_string() }))?;
         }
         write!(out, "RCPT TO:<{}>\r\n", recipient.address)?;
@@ -90,7 +90,7 @@ pub fn write_end(out: &mut impl Write) -> io::Result<()> {
 /// The line that is wrong, and what should be there.
 pub fn read_head(input: &mut impl BufRead, usual: Restored) -> Result<Head, BatchError> {
     let mut head = Head { restored: usual, size: None };
-    let mut original = None;
+    let mut originals = Vec::new();
     for line in 1.. {
         let text = read_command(input)?.ok_or(BatchError::Cut)?;
         let wrong = |expected| BatchError::Command { line, expected, found: text.escape_debug().to_string() };
@@ -106,12 +106,12 @@ pub fn read_head(input: &mut impl BufRead, usual: Restored) -> Result<Head, Batc
             command if command.starts_with("RCPT TO:") => {
                 let address = path(&text).and_then(|(path, _)| path.parse::<Address>().ok());
                 let address = address.ok_or_else(|| wrong("RCPT TO:<address>"))?;
-                envelope.recipients.push(Recipient { address, original: original.take() });
+                envelope.recipients.push(Recipient { address, originals: std::mem::take(&mut originals) });
             }
             _ => match text.strip_prefix(OURS) {
                 Some(words) => {
                     let words: Value = serde_json::from_str(words).map_err(|_| wrong("JSON of smarthost"))?;
-                    original = words["original"].as_str().and_then(|text| text.parse().ok()).or(original);
+                    originals.extend(words["original"].as_str().and_then(|text| text.parse::<Address>().ok()));
                     take_ours(&words, &mut head).ok_or_else(|| wrong("the words of a smarthost that exported it"))?;
                 }
                 None if ["HELO", "EHLO", "NOOP", "RSET"].iter().any(|word| starts_with(&text, word)) => {}
@@ -231,9 +231,9 @@ mod tests {
         };
         submission.envelope.reverse_path = ReversePath::Mailbox(address("ups@example.org"));
         submission.envelope.smtputf8 = true;
-        let original = Some(address("root@localhost"));
+        let originals = vec![address("root@localhost"), address("ups@localhost")];
         submission.envelope.recipients =
-            vec![Recipient { address: address("a@example.com"), original }, address("b@example.com").into()];
+            vec![Recipient { address: address("a@example.com"), originals }, address("b@example.com").into()];
         Head { restored, size: Some(11) }
     }
 

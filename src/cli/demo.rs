@@ -13,6 +13,7 @@ use tracing::level_filters::LevelFilter;
 use super::{Failure, Global};
 use crate::config::{self, Environment};
 use crate::daemon::{Asked, Daemon, Signals};
+use crate::listener::BoundAddress;
 use crate::log;
 use crate::standin::{self, Standin};
 
@@ -70,8 +71,9 @@ fn environment(gmail: &Standin, folder: &std::path::Path) -> Result<Environment,
 }
 
 async fn show(gmail: &Standin, daemon: &Daemon, options: &Options, signals: &mut Signals) -> Result<(), Failure> {
-    let address =
-        *daemon.addresses.first().ok_or_else(|| Failure::Unavailable("no address to listen on".to_owned()))?;
+    let Some(&BoundAddress::Tcp(address)) = daemon.addresses.first() else {
+        return Err(Failure::Unavailable("no address to listen on".to_owned()));
+    };
     say("A stand-in for Gmail and a relay are running on this machine. An old device now sends its alarm:\n")?;
     send_as_a_device(address).await?;
     show_arrivals(gmail, 0).await?;

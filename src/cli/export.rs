@@ -155,7 +155,7 @@ fn tell(count: usize, what: &str) -> Result<(), Failure> {
 /// Takes messages over from files, and removes these.
 pub async fn import(global: &Global, folder: &Path) -> Result<(), Failure> {
     let spool = global.spool_or_new()?;
-    let account = global.load().map_or_else(|_| String::new(), |loaded| loaded.config.account.name);
+    let account = global.load().map_or_else(|_| String::new(), |loaded| loaded.config.policy.routes.default);
     let (mut imported, mut left) = (0, Vec::new());
     for path in files(folder).map_err(|error| cannot(folder, &error))? {
         match read_message(&spool, &path, &account).await {

@@ -30,6 +30,9 @@ pub struct Options {
     /// Only clients with this in their name, address or login.
     #[arg(long, value_name = "TEXT")]
     client: Option<String>,
+    /// Only what went through this account.
+    #[arg(long, value_name = "NAME")]
+    account: Option<String>,
     /// Attempts after which the mail was still owed, too.
     #[arg(long)]
     attempts: bool,
@@ -48,6 +51,7 @@ pub async fn run(global: &Global, options: &Options) -> Result<(), Failure> {
         to: options.to.clone(),
         from: options.from.clone(),
         client: options.client.clone(),
+        account: options.account.clone(),
         only_final: !options.attempts,
         after: None,
         limit: options.limit,

@@ -3,7 +3,7 @@
 //! Commands print what was asked for on standard output and everything else on standard error. Exit statuses follow
 //! `sysexits.h`, so that scripts can tell a mistake from bad luck.
 
-mod batch;
+pub mod batch;
 mod check;
 mod demo;
 mod explain;
@@ -14,9 +14,11 @@ mod history;
 mod queue;
 mod run;
 mod send;
+mod sendmail;
 mod standin;
 mod status;
 mod table;
+mod trace;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -33,6 +35,7 @@ use crate::listener::BindError;
 use crate::log;
 use crate::spool::SpoolError;
 use crate::spool::sqlite::{OpenError, SqliteSpool};
+use sendmail::arguments::Call;
 
 /// How long what cannot be interrupted may keep the process.
 const LOOKUP_GRACE: Duration = Duration::from_millis(200);
@@ -64,6 +67,9 @@ struct Global {
     /// How log lines look. Without it: text on a terminal, JSON otherwise.
     #[arg(long, value_name = "FORMAT", global = true)]
     log: Option<LogFormat>,
+    /// Called as the mailer of the system: see [`Global::environment`].
+    #[arg(skip)]
+    by_name: bool,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -89,10 +95,15 @@ enum Command {
     Queue(queue::Command),
     /// Tell what was delivered, refused or given up, newest first.
     History(history::Options),
+    /// Show what a client says and hears, while the relay runs; passwords are replaced.
+    Trace(trace::Options),
     /// Tell what a reply of Gmail means, what the relay does about it, and what you can do.
     Explain(explain::Options),
     /// Print the hash of a password, for `[[user]]`. Asks for it, or reads it from standard input.
     HashPassword,
+    /// Hand a message in as `/usr/sbin/sendmail` does, whether or not the relay runs.
+    #[command(disable_help_flag = true)]
+    Sendmail(sendmail::Options),
     /// Play Gmail on ports of this machine, for tests of your own.
     #[command(hide = true)]
     Standin(standin::Options),
@@ -122,6 +133,9 @@ enum Failure {
     /// What was given cannot be used.
     #[error("{0}")]
     BadInput(String),
+    /// As callers of a mailer expect it: with this status.
+    #[error("{1}")]
+    Mailer(u8, String),
     #[error("{0}")]
     Io(#[from] io::Error),
 }
@@ -136,7 +150,7 @@ impl Failure {
         const NOPERM: u8 = 77;
         const CONFIG: u8 = 78;
         match self {
-            Failure::Configuration(_) | Failure::Start(StartError::Trust(_)) => CONFIG,
+            Failure::Configuration(_) | Failure::Start(StartError::Trust(_) | StartError::Certificate(_)) => CONFIG,
             Failure::Start(StartError::Listen(BindError::Forbidden(_))) => NOPERM,
             Failure::Start(StartError::Listen(_) | StartError::Signals(_)) | Failure::Unavailable(_) => UNAVAILABLE,
             Failure::Start(StartError::Spool(error)) | Failure::Open(error) => match error {
@@ -145,6 +159,7 @@ impl Failure {
                 OpenError::Locked(_) | OpenError::Sqlite { .. } => TEMPFAIL,
                 OpenError::Damaged { .. } | OpenError::Newer { .. } | OpenError::Foreign(_) => DATAERR,
             },
+            Failure::Mailer(status, _) => *status,
             Failure::Spool(_) => TEMPFAIL,
             Failure::NotFound(_) | Failure::BadInput(_) => DATAERR,
             Failure::Io(_) => CANTCREAT,
@@ -155,8 +170,13 @@ impl Failure {
 /// Runs the command that the process was started with.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
-        Ok(cli) => cli,
+    let words: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    let call = sendmail::arguments::call(&words);
+    // What is ours may hold a path in whatever bytes.
+    let is_mailer = call.by_name || call.ours.len() < words.len();
+    let cli = if is_mailer { Cli::try_parse_from(&call.ours) } else { Cli::try_parse() };
+    let cli = match cli {
+        Ok(cli) => cli.called(call),
         Err(error) => {
             // Help and version are no mistakes. A wrong option is EX_USAGE.
             let status = if error.use_stderr() { 64 } else { 0 };
@@ -188,6 +208,17 @@ fn in_runtime(cli: Cli) -> Result<(), Failure> {
     result
 }
 
+impl Cli {
+    /// With what was said to the mailer, which has a grammar of its own.
+    fn called(mut self, call: Call) -> Cli {
+        self.global.by_name = call.by_name;
+        if let Command::Sendmail(options) = &mut self.command {
+            options.arguments = call.mailers;
+        }
+        self
+    }
+}
+
 async fn perform(cli: Cli) -> Result<(), Failure> {
     let Cli { global, command } = cli;
     match command {
@@ -198,8 +229,10 @@ async fn perform(cli: Cli) -> Result<(), Failure> {
         Command::Status(options) => status::run(&global, &options).await,
         Command::Queue(command) => queue::run(&global, &command).await,
         Command::History(options) => history::run(&global, &options).await,
+        Command::Sendmail(options) => sendmail::run(&global, &options).await,
         Command::Standin(options) => standin::run(&global, &options).await,
         Command::HashPassword => hash_password::run(),
+        Command::Trace(options) => trace::run(&global, &options).await,
         Command::Explain(options) => explain::run(&options),
         Command::Completions(options) => generate::completions(&options),
         Command::Man => generate::man(),
@@ -207,8 +240,16 @@ async fn perform(cli: Cli) -> Result<(), Failure> {
 }
 
 impl Global {
+    /// What the configuration is told from outside. The mailer of the system is called in folders of other people, whose
+    /// `relay.toml` is none of its business.
+    fn environment(&self) -> Environment {
+        let mut environment = Environment::of_this_process();
+        environment.usual_files.retain(|file| !self.by_name || file.is_absolute());
+        environment
+    }
+
     fn load(&self) -> Result<Loaded, Failure> {
-        config::load(self.config.as_deref(), &Environment::of_this_process()).map_err(Failure::Configuration)
+        config::load(self.config.as_deref(), &self.environment()).map_err(Failure::Configuration)
     }
 
     /// The configuration, with its warnings already told.
@@ -232,7 +273,7 @@ impl Global {
     }
 
     fn spool_folder(&self) -> Result<PathBuf, Failure> {
-        config::load_spool_path(self.config.as_deref(), &Environment::of_this_process()).map_err(Failure::Configuration)
+        config::load_spool_path(self.config.as_deref(), &self.environment()).map_err(Failure::Configuration)
     }
 
     /// Starts the log as the options and the configuration say, and tells the warnings there.

@@ -25,6 +25,9 @@ pub enum Command {
         /// One JSON object a line.
         #[arg(long)]
         json: bool,
+        /// Only mail of this account.
+        #[arg(long, value_name = "NAME")]
+        account: Option<String>,
     },
     /// Show one message: envelope, every attempt and reply, header.
     Show {
@@ -74,7 +77,7 @@ pub struct Selection {
 pub async fn run(global: &Global, command: &Command) -> Result<(), Failure> {
     let spool = || global.spool().map(Arc::new);
     match command {
-        Command::List { json } => list(&*spool()?, *json).await,
+        Command::List { json, account } => list(&*spool()?, *json, account.as_deref()).await,
         Command::Show { id, raw: true, .. } => show_raw(&*spool()?, *id).await,
         Command::Show { id, sent: true, .. } => show_sent(&spool()?, &global.config()?, *id).await,
         Command::Show { id, json, .. } => show(&*spool()?, *id, *json).await,
@@ -95,8 +98,9 @@ pub async fn run(global: &Global, command: &Command) -> Result<(), Failure> {
     }
 }
 
-async fn list(spool: &SqliteSpool, json: bool) -> Result<(), Failure> {
-    let queued = spool.list(&Which::All).await?;
+async fn list(spool: &SqliteSpool, json: bool, account: Option<&str>) -> Result<(), Failure> {
+    let mut queued = spool.list(&Which::All).await?;
+    queued.retain(|message| account.is_none_or(|account| message.account == account));
     if json {
         return queued.iter().try_for_each(|message| print_json(&queued_json(message)));
     }
@@ -110,6 +114,8 @@ async fn list(spool: &SqliteSpool, json: bool) -> Result<(), Failure> {
         .into_iter()
         .filter_map(|backlog| Some((backlog.account, backlog.trouble?.state)))
         .collect();
+    // Where there is only one it would say the same in every line.
+    let several = queued.iter().any(|message| message.account != queued[0].account);
     let rows: Vec<_> = queued
         .iter()
         .map(|message| {
@@ -124,7 +130,7 @@ async fn list(spool: &SqliteSpool, json: bool) -> Result<(), Failure> {
                 },
                 _ => message.state.word().to_owned(),
             };
-            vec![
+            let mut row = vec![
                 message.id.to_string(),
                 table::duration(table::seconds(message.received, now)),
                 table::size(message.size),
@@ -133,11 +139,22 @@ async fn list(spool: &SqliteSpool, json: bool) -> Result<(), Failure> {
                 table::sender(&message.from),
                 addresses(message).join(", "),
                 message.last_reply.clone().unwrap_or_default(),
-            ]
+            ];
+            if several {
+                row.insert(ACCOUNT_COLUMN, message.account.clone());
+            }
+            row
         })
         .collect();
-    Ok(table::print(&["ID", "AGE", "SIZE", "TRIES", "NEXT TRY", "FROM", "TO", "LAST REPLY"], &rows)?)
+    let mut heading = vec!["ID", "AGE", "SIZE", "TRIES", "NEXT TRY", "FROM", "TO", "LAST REPLY"];
+    if several {
+        heading.insert(ACCOUNT_COLUMN, "ACCOUNT");
+    }
+    Ok(table::print(&heading, &rows)?)
 }
+
+/// Where it is put, if it is.
+const ACCOUNT_COLUMN: usize = 5;
 
 fn addresses(message: &Queued) -> Vec<String> {
     message.to.iter().map(|recipient| recipient.address.to_string()).collect()
@@ -178,8 +195,10 @@ async fn show(spool: &SqliteSpool, id: MessageId, json: bool) -> Result<(), Fail
     writeln!(out, "From      {}", table::sender(&submission.envelope.reverse_path))?;
     for recipient in &submission.envelope.recipients {
         let owed = record.queued.as_ref().is_some_and(|queued| queued.to.contains(recipient));
-        let asked =
-            recipient.original.as_ref().map_or_else(String::new, |original| format!(", asked for as {original}"));
+        let asked = match recipient.asked_for().as_str() {
+            "" => String::new(),
+            originals => format!(", asked for as {originals}"),
+        };
         writeln!(out, "To        {}{asked}{}", recipient.address, if owed { "" } else { " (settled)" })?;
     }
     match &record.queued {
@@ -233,7 +252,7 @@ pub fn past_json(past: &Past) -> serde_json::Value {
         "account": past.account,
         "from": past.from.to_string(),
         "to": past.to.address.to_string(),
-        "original": past.to.original.as_ref().map(ToString::to_string),
+        "original": Some(past.to.asked_for()).filter(|originals| !originals.is_empty()),
         "reply": past.reply,
         "client": past.client.to_string(),
         "login": past.client.login,
@@ -273,7 +292,9 @@ async fn show_sent(spool: &Arc<SqliteSpool>, config: &Config, id: MessageId) -> 
         content: None,
     };
     let spool: Arc<dyn Spool> = Arc::clone(spool) as Arc<dyn Spool>;
-    let sent = Repaired::survey(spool, &message, &daemon::repair_settings(config)).await;
+    let account = config.account(&message.submission.account);
+    let account = account.ok_or_else(|| Failure::Unavailable("there is no account to send it with".to_owned()))?;
+    let sent = Repaired::survey(spool, &message, &daemon::repair_settings(config, account)).await;
     let mut sent = sent.map_err(Failure::Unavailable)?;
     while let Some(piece) = sent.next().await.map_err(Failure::Unavailable)? {
         io::stdout().write_all(&piece)?;

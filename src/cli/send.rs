@@ -5,14 +5,14 @@ use std::io::{self, Read, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::{Failure, Global, table};
 use crate::clock::now;
 use crate::config::Config;
-use crate::listener::Host;
+use crate::listener::{Host, Settings, TlsMode};
 use crate::mail::{Address, MessageId};
 use crate::spool::sqlite::SqliteSpool;
 use crate::spool::{Record, Spool};
@@ -27,7 +27,7 @@ pub struct Options {
     /// Whom to send to.
     #[arg(long, value_name = "ADDRESS", required = true)]
     to: Vec<Address>,
-    /// The sender. Without it: the account itself.
+    /// The sender, which may decide about the account. Without it: the default account itself.
     #[arg(long, value_name = "ADDRESS")]
     from: Option<Address>,
     /// The subject, where no file is given.
@@ -42,11 +42,18 @@ pub struct Options {
 
 pub async fn run(global: &Global, options: &Options) -> Result<(), Failure> {
     let config = global.config()?;
-    let from = options.from.clone().unwrap_or_else(|| config.account.user.clone());
+    let account = config.default_account().map(|account| account.user.clone());
+    let from = options.from.clone().or(account).ok_or_else(|| Failure::BadInput("who sends it? add --from".into()))?;
     let content = content(options, &from)?;
     let id = hand_over(&config, &from, &options.to, &content).await?;
     writeln!(io::stdout(), "Accepted by the relay as {id}.")?;
-    follow(&SqliteSpool::open_beside(&config.spool)?, id, options.wait).await
+    let spool = SqliteSpool::open_beside(&config.spool)?;
+    if config.accounts.len() > 1
+        && let Some(record) = spool.show(id).await?
+    {
+        writeln!(io::stdout(), "It is for the account \"{}\".", record.submission.account)?;
+    }
+    follow(&spool, id, options.wait).await
 }
 
 /// The message, with CRLF line ends and its dots stuffed.
@@ -83,20 +90,38 @@ fn content(options: &Options, from: &Address) -> Result<Vec<u8>, Failure> {
 
 /// A conversation with the relay, in the manner of an old device: one command, one reply.
 struct Conversation {
-    stream: BufReader<TcpStream>,
+    stream: BufReader<Box<dyn Stream>>,
+}
+
+/// TCP, or a Unix socket.
+trait Stream: AsyncRead + AsyncWrite + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> Stream for T {}
+
+/// Whether this command can speak there: without TLS, and without a proxy in front.
+fn is_plain(listener: &Settings) -> bool {
+    listener.tls != TlsMode::Implicit && listener.proxy_from.is_none()
 }
 
 impl Conversation {
     async fn begin(config: &Config) -> Result<Conversation, Failure> {
-        let listener =
-            config.listeners.first().ok_or_else(|| Failure::Unavailable("no listener is configured".into()))?;
+        let listener = config.listeners.iter().find(|listener| is_plain(listener)).ok_or_else(|| {
+            Failure::Unavailable("no listener speaks plain SMTP, so there is none to send through".into())
+        })?;
         let host = match &listener.host {
             Host::Every => "localhost".to_owned(),
             Host::Ip(ip) if ip.is_unspecified() => "localhost".to_owned(),
             Host::Ip(ip) => ip.to_string(),
             Host::Name(name) => name.clone(),
+            Host::Unix(_) => String::new(),
         };
-        let stream = TcpStream::connect((host.as_str(), listener.port)).await.map_err(|error| {
+        let stream = match &listener.host {
+            Host::Unix(path) => UnixStream::connect(path).await.map(|stream| Box::new(stream) as Box<dyn Stream>),
+            _ => TcpStream::connect((host.as_str(), listener.port))
+                .await
+                .map(|stream| Box::new(stream) as Box<dyn Stream>),
+        };
+        let stream = stream.map_err(|error| {
             Failure::Unavailable(format!(
                 "no relay answers at {}: {error}. Is `smarthost run` running with this configuration?",
                 listener.address

@@ -46,7 +46,8 @@ impl<'a> Document<'a> {
 
     /// The settings before the first section.
     pub fn top(&self) -> Table<'_> {
-        Table { section: Section::of(""), at: None, entries: Some(&self.root), environment: self.environment }
+        let environment = Some(self.environment);
+        Table { section: Section::of(""), at: None, entries: Some(&self.root), environment }
     }
 
     /// A section that is there once, or not at all.
@@ -56,13 +57,13 @@ impl<'a> Document<'a> {
 
     /// A section of which nothing is written, so that only the environment speaks.
     pub fn absent(&self, header: &str) -> Table<'_> {
-        Table { section: Section::of(header), at: None, entries: None, environment: self.environment }
+        Table { section: Section::of(header), at: None, entries: None, environment: Some(self.environment) }
     }
 
     /// A section as often as it is there.
     pub fn tables(&self, header: &str) -> Vec<Table<'_>> {
         let section = Section::of(header);
-        let table = |at, entries| Table { section, at, entries, environment: self.environment };
+        let table = |at, entries| Table { section, at, entries, environment: Some(self.environment) };
         let Some((key, value)) = self.root.get_key_value(section.name()) else { return Vec::new() };
         match value.get_ref() {
             DeValue::Table(entries) => vec![table(Some(key.span().start), Some(entries))],
@@ -82,13 +83,20 @@ pub struct Table<'a> {
     /// Where it begins.
     pub at: Offset,
     entries: Option<&'a DeTable<'a>>,
-    environment: &'a Environment,
+    /// `None`: variables do not count here.
+    environment: Option<&'a Environment>,
 }
 
 impl<'a> Table<'a> {
-    /// Its heading, as it is written.
-    pub fn header(&self) -> &'static str {
-        self.section.header
+    /// The section as the file has it, whatever variables say.
+    pub fn without_environment(self) -> Table<'a> {
+        Table { environment: None, ..self }
+    }
+
+    /// The variables that are set for this section.
+    pub fn variables(&self) -> Vec<&'static str> {
+        let known = self.section.keys.iter().filter_map(|key| key.variable);
+        known.filter(|name| self.environment.is_some_and(|all| all.variable(name).is_some())).collect()
     }
 
     /// Whether it stands in the file.
@@ -101,7 +109,7 @@ impl<'a> Table<'a> {
         let key = self.section.key(key)?;
         let from_environment = || {
             let variable = key.variable?;
-            let raw = Raw::Environment(self.environment.variable(variable)?);
+            let raw = Raw::Environment(self.environment?.variable(variable)?);
             Some(Given { name: variable.to_owned(), verb: "is", at: None, raw })
         };
         from_environment().or_else(|| self.given_in_file(key.name))
@@ -220,6 +228,11 @@ impl<'a> Raw<'a> {
             Raw::File(value) => value.as_str(),
             Raw::Environment(text) => Some(text),
         }
+    }
+
+    /// Whether it was written as a list.
+    pub fn is_list(self) -> bool {
+        matches!(self, Raw::File(DeValue::Array(_)))
     }
 
     /// The whole number, where it is one and not below zero.

@@ -4,7 +4,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+
+use super::container;
 
 /// Where a service keeps its state (file-hierarchy standard, section 5.8).
 pub const SYSTEM_SPOOL: &str = "/var/lib/smarthost";
@@ -23,6 +26,10 @@ pub struct Environment {
     pub system_spool_usable: bool,
     /// Where the configuration is looked for, in this order.
     pub usual_files: Vec<PathBuf>,
+    /// Whether this process is in a container.
+    pub in_container: bool,
+    /// The default gateways of this machine.
+    pub gateways: Vec<IpAddr>,
 }
 
 impl Environment {
@@ -36,6 +43,8 @@ impl Environment {
             machine_name: text(gethostname::gethostname()),
             system_spool_usable: is_usable(Path::new(SYSTEM_SPOOL)),
             usual_files: USUAL_FILES.map(PathBuf::from).to_vec(),
+            in_container: container::is_around_us(),
+            gateways: container::gateways(),
         }
     }
 
@@ -61,6 +70,8 @@ impl fmt::Debug for Environment {
             .field("machine_name", &self.machine_name)
             .field("system_spool_usable", &self.system_spool_usable)
             .field("usual_files", &self.usual_files)
+            .field("in_container", &self.in_container)
+            .field("gateways", &self.gateways)
             .finish()
     }
 }

@@ -29,7 +29,7 @@ const fn key_or(name: &'static str, variable: &'static str) -> Key {
 }
 
 /// Everything there is, in the order of the documentation.
-pub const SECTIONS: [Section; 10] = [
+pub const SECTIONS: [Section; 11] = [
     Section { header: "", keys: &[key_or("hostname", "SMARTHOST_HOSTNAME")] },
     Section {
         header: "[[listen]]",
@@ -39,6 +39,7 @@ pub const SECTIONS: [Section; 10] = [
             key("auth"),
             key("lf_only"),
             key("proxy"),
+            key("proxy_from"),
             key_or("allow", "SMARTHOST_ALLOW"),
         ],
     },
@@ -59,6 +60,10 @@ pub const SECTIONS: [Section; 10] = [
             key("daily_limit"),
             key("from"),
             key("send_as"),
+            key("senders"),
+            key("clients"),
+            key("logins"),
+            key("fallback"),
         ],
     },
     Section {
@@ -90,6 +95,7 @@ pub const SECTIONS: [Section; 10] = [
             key("rate_when_full"),
         ],
     },
+    Section { header: "[[trace]]", keys: &[key("client"), key("folder"), key("content")] },
     Section { header: "[log]", keys: &[key_or("format", "SMARTHOST_LOG"), key_or("level", "SMARTHOST_LOG_LEVEL")] },
 ];
 

@@ -1,11 +1,12 @@
 //! Where to listen, and who may relay there: the settings that could make an open relay, so they may not.
 
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use crate::listener::{Host, Settings, Users};
+use crate::listener::{Host, Settings, TlsMode, Users};
 use crate::policy::Allow;
 use crate::smtp::{Auth, Offer};
 
@@ -58,52 +59,84 @@ fn read_listeners(document: &Document<'_>, report: &mut Report) -> Vec<Settings>
         if addresses.is_empty() {
             given.wrong("expected addresses such as \"localhost:25\"", report);
         }
-        return addresses.iter().filter_map(|address| listener(absent, Some(address), report)).collect();
+        return addresses.iter().filter_map(|address| listener(document, absent, Some(address), report)).collect();
     }
     if tables.is_empty() {
-        return listener(absent, None, report).into_iter().collect();
+        return listener(document, absent, None, report).into_iter().collect();
     }
-    tables.into_iter().filter_map(|table| from_table(table, report)).collect()
-}
-
-fn from_table(table: Table<'_>, report: &mut Report) -> Option<Settings> {
-    refuse_what_comes_later(table, report);
-    listener(table, table.given("address").as_ref(), report)
+    let one = |table: Table<'_>| listener(document, table, table.given("address").as_ref(), report);
+    tables.into_iter().filter_map(one).collect()
 }
 
 /// Puts a listener together. One that strangers could reach must say who may relay there.
-fn listener(table: Table<'_>, address: Option<&Given<'_>>, report: &mut Report) -> Option<Settings> {
-    let allow = table.list_of_some("allow", network, report);
+fn listener(
+    document: &Document<'_>,
+    table: Table<'_>,
+    address: Option<&Given<'_>>,
+    report: &mut Report,
+) -> Option<Settings> {
+    let allow = networks(document, table, "allow", report);
     let auth = value::choice(&[("off", Auth::Off), ("any", Auth::Any), ("required", Auth::Required)]);
     let auth = table.read("auth", auth, report).unwrap_or_default();
+    let proxy_from = proxy_from(document, table, report);
+    let tls = table.read("tls", value::choice(&TLS), report).unwrap_or_default();
+    if let Some(given) = table.given("tls").filter(|_| tls != TlsMode::Off && document.table("[tls]").at.is_none()) {
+        given.wrong("a certificate is needed for that: write [tls] with certificate and key (certs/README.md)", report);
+    }
     let (raw, at) = address.map_or((DEFAULT_ADDRESS, table.at), |given| (given.raw, given.at));
     let (host, port) = match address {
-        Some(given) => given.read(host_and_port, report)?,
+        Some(given) => given.read(|raw| place(raw, document.folder()), report)?,
         None => host_and_port(raw).ok()?,
     };
     let address = raw.text()?.to_owned();
-    let networks = match allow {
-        Some(entries) => entries.concat(),
-        None if host.is_loopback() => networks_of(&LOOPBACK),
+    let allow = match allow {
+        Some(allow) => allow,
         // Who may send is decided by the login.
-        None if auth == Auth::Required => networks_of(&EVERYWHERE),
+        None if auth == Auth::Required => Allow { networks: networks_of(&EVERYWHERE), except: Vec::new() },
+        None if host.is_loopback() => loopback(),
         None => {
             if table.given("allow").is_none() {
                 report.mistake(at, open_to_strangers(&address, at));
             }
-            Vec::new()
+            Allow::default()
         }
     };
-    let lf_only = table.list("lf_only", network, report).unwrap_or_default().concat();
-    Some(Settings {
-        address,
-        host,
-        port,
-        allow: Allow { networks },
-        offer: Offer { auth, ..Offer::default() },
-        lf_only: Allow { networks: lf_only },
-        users: Arc::default(),
-    })
+    let lf_only = networks(document, table, "lf_only", report).unwrap_or_default();
+    let offer = Offer { auth, ..Offer::default() };
+    Some(Settings { address, host, port, allow, tls, proxy_from, offer, lf_only, users: Arc::default() })
+}
+
+const TLS: [(&str, TlsMode); 4] =
+    [("off", TlsMode::Off), ("starttls", TlsMode::Starttls), ("implicit", TlsMode::Implicit), ("auto", TlsMode::Auto)];
+
+fn loopback() -> Allow {
+    Allow { networks: networks_of(&LOOPBACK), except: Vec::new() }
+}
+
+/// Who may say who others are: programs of this machine, where nothing else is said.
+fn proxy_from(document: &Document<'_>, table: Table<'_>, report: &mut Report) -> Option<Allow> {
+    let truth = |raw: Raw<'_>| raw.truth().ok_or_else(|| "expected true or false".to_owned());
+    let is_on = table.read("proxy", truth, report).unwrap_or_default();
+    let from = networks(document, table, "proxy_from", report);
+    is_on.then(|| from.unwrap_or_else(loopback))
+}
+
+/// A list of networks. In a container a gateway belongs to none of them: it has to be named.
+fn networks(document: &Document<'_>, table: Table<'_>, key: &str, report: &mut Report) -> Option<Allow> {
+    let gateways = &document.environment.gateways;
+    let networks = table.list_of_some(key, |raw| network(raw, gateways), report)?.concat();
+    let wants_gateway = |given: &Given<'_>| given.raw.text() == Some("gateway");
+    if let Some(given) = table.given(key).filter(|_| gateways.is_empty())
+        && given.items(report).is_some_and(|items| items.iter().any(wants_gateway))
+    {
+        report.warning(
+            given.at,
+            format!("{} names nobody by \"gateway\": this machine has no default gateway", given.name),
+        );
+    }
+    let is_named = |ip: &IpAddr| networks.contains(&IpNet::from(*ip));
+    let except = gateways.iter().filter(|ip| document.environment.in_container && !is_named(ip)).copied().collect();
+    Some(Allow { networks, except })
 }
 
 fn open_to_strangers(address: &str, at: Offset) -> String {
@@ -119,26 +152,23 @@ fn open_to_strangers(address: &str, at: Offset) -> String {
     )
 }
 
-fn refuse_what_comes_later(table: Table<'_>, report: &mut Report) {
-    let tls = value::choice(&[("off", true), ("starttls", false), ("implicit", false), ("auto", false)]);
-    let proxy = |raw: Raw<'_>| raw.truth().map(|on| !on).ok_or_else(|| "expected true or false".to_owned());
-    let done = |ready: Judged<bool>, only| match ready {
-        Ok(true) => Ok(()),
-        Ok(false) => Err(format!("this is not supported yet; only {only} is")),
-        Err(expected) => Err(expected),
-    };
-    table.read("tls", |raw| done(tls(raw), "\"off\""), report);
-    table.read("proxy", |raw| done(proxy(raw), "false"), report);
+/// A host and a port, or `unix:` and a path; in the file that starts from its folder.
+fn place(raw: Raw<'_>, folder: &Path) -> Judged<(Host, u16)> {
+    let Some(path) = raw.text().and_then(|text| text.strip_prefix("unix:")) else { return host_and_port(raw) };
+    let path = if let Raw::File(_) = raw { folder.join(path) } else { PathBuf::from(path) };
+    match path.as_os_str().len() {
+        // The kernel has room for so many (unix(7)).
+        0 | 108.. => Err(r#"expected a path of at most 107 bytes, such as "unix:/run/smarthost/smtp.sock""#.to_owned()),
+        _ if path.is_dir() => Err("that is a folder; expected the path of a socket".to_owned()),
+        _ => Ok((Host::Unix(path), 0)),
+    }
 }
 
 /// `localhost:25`, `192.0.2.1:25`, `[::1]:25` or `*:25`. A missing host could mean every address or this machine
 /// alone, so it means nothing.
 fn host_and_port(raw: Raw<'_>) -> Judged<(Host, u16)> {
-    const EXPECTED: &str = r#"expected host:port, such as "localhost:25", "[::1]:25" or "*:25""#;
+    const EXPECTED: &str = r#"expected host:port, such as "localhost:25", "[::1]:25" or "*:25", or "unix:/path""#;
     let text = raw.text().ok_or(EXPECTED)?;
-    if text.starts_with("unix:") {
-        return Err("a Unix socket is not supported yet".to_owned());
-    }
     let (host, port) = text.rsplit_once(':').ok_or(EXPECTED)?;
     let port: u16 = port.parse().map_err(|_| EXPECTED)?;
     let host = match host {
@@ -158,15 +188,15 @@ fn host_and_port(raw: Raw<'_>) -> Judged<(Host, u16)> {
 }
 
 /// One entry of `allow`: a word for several networks, a network or an address.
-fn network(raw: Raw<'_>) -> Judged<Vec<IpNet>> {
+pub fn network(raw: Raw<'_>, gateways: &[IpAddr]) -> Judged<Vec<IpNet>> {
     const EXPECTED: &str =
-        r#"expected "loopback", "private", "link-local", or a network or address such as "192.168.1.0/24""#;
+        r#"expected "loopback", "private", "link-local", "gateway", or a network or address such as "192.168.1.0/24""#;
     let text = raw.text().ok_or(EXPECTED)?;
     match text {
         "loopback" => return Ok(networks_of(&LOOPBACK)),
         "private" => return Ok(networks_of(&PRIVATE)),
         "link-local" => return Ok(networks_of(&LINK_LOCAL)),
-        "gateway" => return Err("this is not supported yet; write the address of the gateway".to_owned()),
+        "gateway" => return Ok(gateways.iter().copied().map(IpNet::from).collect()),
         _ => {}
     }
     let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).map_err(|_| EXPECTED)?;
@@ -184,7 +214,7 @@ fn networks_of(words: &[&str]) -> Vec<IpNet> {
 }
 
 /// Without host bits; an IPv4 network in IPv6 clothes as the IPv4 network, since that is how clients are compared.
-fn canonical(network: IpNet) -> IpNet {
+pub fn canonical(network: IpNet) -> IpNet {
     const MAPPED_BITS: u8 = 96;
     let network = network.trunc();
     let IpNet::V6(v6) = network else { return network };
@@ -263,11 +293,12 @@ mod tests {
             ("::/64", None),
             ("2000::/3", None),
             ("lan", None),
-            ("gateway", None),
+            ("gateway", Some("172.17.0.1/32")),
             ("192.168.1.0/33", None),
         ] {
             let meant = meant.map(|network| networks_of(&[network]));
-            assert_eq!(network(Raw::Environment(text)).ok(), meant, "{text:?}");
+            let gateways = ["172.17.0.1".parse().unwrap()];
+            assert_eq!(network(Raw::Environment(text), &gateways).ok(), meant, "{text:?}");
         }
     }
 

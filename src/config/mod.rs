@@ -9,12 +9,17 @@
 //! `relay.example.toml`, and a mistake in `tests/config`.
 
 mod account;
+pub mod container;
 mod document;
 pub mod environment;
+mod hand_in;
 pub mod keys;
 mod listen;
 mod report;
+mod routes;
 pub mod settings;
+mod tls;
+mod trace;
 mod user;
 mod value;
 
@@ -29,12 +34,14 @@ use tracing::Level;
 use crate::delivery::ledger::DAY;
 use crate::delivery::schedule::{OnUncertain, Patience};
 use crate::listener;
+use crate::listener::tls::CertificateFiles;
 use crate::log::Format;
 use crate::mail::Address;
 use crate::policy::{AliasKey, Limits, Pattern, Policy, Recipients};
 
 use document::{Document, Given};
 pub use environment::Environment;
+pub use hand_in::{HandIn, HandInError, load_hand_in, usual_listeners};
 pub use report::Mistakes;
 use report::Report;
 pub use settings::{AccountSettings, Keep, LogSettings};
@@ -44,12 +51,17 @@ pub use settings::{AccountSettings, Keep, LogSettings};
 pub struct Config {
     /// At least one.
     pub listeners: Vec<listener::Settings>,
-    /// With our own name and the name of the account.
+    /// There where a listener has TLS.
+    pub tls: Option<CertificateFiles>,
+    /// With our own name and the names of the accounts.
     pub policy: Policy,
-    pub account: AccountSettings,
+    /// At least one, in the order of the file.
+    pub accounts: Vec<AccountSettings>,
     /// The folder of the spool; it may not exist yet.
     pub spool: PathBuf,
     pub keep: Keep,
+    /// Whose conversations are written down.
+    pub traces: Vec<listener::trace::Want>,
     pub retry: Patience,
     pub log: LogSettings,
 }
@@ -132,21 +144,40 @@ fn warn_of_misspelt_variables(environment: &Environment, report: &mut Report) {
 }
 
 fn assemble(document: &Document<'_>, report: &mut Report) -> Option<Config> {
-    for table in document.tables("[tls]") {
-        report.mistake(table.at, format!("{} is not supported yet", table.header()));
-    }
     let hostname = hostname(document, report);
     let listeners = listen::read(document, report);
-    let account = account::read(document, report);
+    let tls = tls::read(document, report);
+    let written = account::written(document, report);
+    let routes = routes::join(&written, report);
+    let accounts = account::read(&written, document, report);
     let recipients = recipients(document, report);
     let limits = limits(document, report);
     let retry = retry(document, report);
     let log = log(document, report);
     let spool = spool(document, report);
     let keep = keep(document, report);
-    let account = account?;
-    let policy = Policy { hostname, limits, recipients, account: account.name.clone() };
-    Some(Config { listeners, policy, account, spool: spool?, keep, retry, log })
+    let traces = trace::read(document, spool.as_deref(), report);
+    let policy = Policy { hostname, limits, recipients, routes };
+    if let (Some(steps), Some(alias)) = (policy.endless_alias(), document.table("[recipients]").given("alias")) {
+        let steps: Vec<String> = steps.iter().map(Address::to_string).collect();
+        report.mistake(alias.at, format!("{} comes to no end: {}", alias.name, steps.join(" → ")));
+    }
+    Some(Config { listeners, tls, policy, accounts: accounts?, spool: spool?, keep, traces, retry, log })
+}
+
+impl Config {
+    /// An account by its name; the default one where nobody is called so.
+    #[must_use]
+    pub fn account(&self, name: &str) -> Option<&AccountSettings> {
+        let of_name = |name: &str| self.accounts.iter().find(|account| account.name == name);
+        of_name(name).or_else(|| of_name(&self.policy.routes.default))
+    }
+
+    /// The account of all mail that no other is meant for.
+    #[must_use]
+    pub fn default_account(&self) -> Option<&AccountSettings> {
+        self.account(&self.policy.routes.default)
+    }
 }
 
 fn hostname(document: &Document<'_>, report: &mut Report) -> String {
@@ -182,17 +213,31 @@ fn recipients(document: &Document<'_>, report: &mut Report) -> Recipients {
     }
 }
 
-fn insert_alias(alias: &mut BTreeMap<AliasKey, Address>, key: &str, given: &Given<'_>, report: &mut Report) {
-    let target = given.read(value::address, report);
-    match (value::alias_key(key), target) {
+fn insert_alias(alias: &mut BTreeMap<AliasKey, Vec<Address>>, key: &str, given: &Given<'_>, report: &mut Report) {
+    let targets = alias_targets(given, report);
+    match (value::alias_key(key), targets) {
         (Err(expected), _) => report.mistake(given.at, format!("{} names nobody; {expected}", given.name)),
         (Ok(_), None) => {}
-        (Ok(key), Some(target)) => {
-            if alias.insert(key, target).is_some() {
+        (Ok(key), Some(targets)) => {
+            if alias.insert(key, targets).is_some() {
                 report.mistake(given.at, format!("{} is there twice: case does not matter", given.name));
             }
         }
     }
+}
+
+/// One address, or a list of some.
+fn alias_targets(given: &Given<'_>, report: &mut Report) -> Option<Vec<Address>> {
+    if !given.raw.is_list() {
+        return given.read(value::address, report).map(|address| vec![address]);
+    }
+    let items = given.items(report)?;
+    if items.is_empty() {
+        report.mistake(given.at, format!("{} is empty; name whom the mail goes to", given.name));
+        return None;
+    }
+    // All of them first, so that all mistakes are told.
+    items.iter().map(|item| item.read(value::address, report)).collect::<Vec<_>>().into_iter().collect()
 }
 
 fn limits(document: &Document<'_>, report: &mut Report) -> Limits {

@@ -1,4 +1,4 @@
-//! What is told to no single role: the account and the log. The settings of each role are its own types.
+//! What is told to no single role: the accounts and the log. The settings of each role are its own types.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,10 +9,10 @@ use tracing::Level;
 use crate::delivery::repair::FromRule;
 use crate::log::Format;
 use crate::mail::Address;
-use crate::policy::Pattern;
+use crate::policy::{Pattern, Route};
 use crate::upstream::connect::TlsMode;
 
-/// The Gmail account that mail is sent through.
+/// A Gmail account that mail is sent through.
 #[derive(Clone, Debug)]
 pub struct AccountSettings {
     /// What it is called in the log and in the queue.
@@ -34,6 +34,10 @@ pub struct AccountSettings {
     pub from: FromRule,
     /// Addresses that Gmail has confirmed for this account.
     pub send_as: Vec<Pattern>,
+    /// The mail that is meant for it.
+    pub route: Route,
+    /// The account that sends its mail while it cannot, by name.
+    pub fallback: Option<String>,
 }
 
 /// How long the spool keeps what nobody is owed any more.

@@ -199,7 +199,8 @@ pub fn pattern(raw: Raw<'_>) -> Judged<Pattern> {
 pub fn alias_key(text: &str) -> Judged<AliasKey> {
     let lower = text.trim().to_lowercase();
     let key = match lower.strip_prefix("*@") {
-        Some(domain) => parse_domain(domain).map(AliasKey::Domain),
+        // An address in brackets too: `ups@[192.0.2.9]` is how some devices write it.
+        Some(domain) => Address::new("somebody", domain).ok().map(|any| AliasKey::Domain(any.domain().to_owned())),
         None if lower.contains('@') => lower.parse().ok().map(AliasKey::Address),
         None => Address::new(&lower, "localhost").ok().map(|address| AliasKey::Local(address.local().to_owned())),
     };
@@ -284,6 +285,7 @@ mod tests {
             ("*@LocalHost", Some(AliasKey::Domain("localhost".to_owned()))),
             ("Backup@NAS.local", Some(address("backup@nas.local"))),
             ("ups@[192.0.2.9]", Some(address("ups@[192.0.2.9]"))),
+            ("*@[192.0.2.9]", Some(AliasKey::Domain("[192.0.2.9]".to_owned()))),
             ("", None),
             ("*", None),
             ("*@", None),

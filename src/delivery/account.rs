@@ -98,6 +98,16 @@ impl Account {
         self.state == State::Working
     }
 
+    /// Whether its mail had better go through another account: nothing gets through here, and it is not the way that
+    /// both have in common. Where that is another one for the other, it goes `elsewhere`.
+    #[must_use]
+    pub fn needs_another(&self, elsewhere: bool) -> bool {
+        match &self.state {
+            State::Working | State::Slowed(_) => false,
+            State::Blocked(blocked) => elsewhere || blocked.trouble.kind != TroubleKind::Unreachable,
+        }
+    }
+
     /// Whether somebody is finding out if mail gets through again.
     #[must_use]
     pub fn is_probed(&self) -> bool {

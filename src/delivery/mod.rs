@@ -7,6 +7,7 @@
 //! message is tried again later.
 
 pub mod account;
+pub mod fallback;
 pub mod ledger;
 pub mod notice;
 pub mod outgoing;
@@ -14,7 +15,7 @@ pub mod repair;
 pub mod schedule;
 mod work;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::OnceCell;
@@ -26,6 +27,7 @@ use crate::policy::Policy;
 use crate::spool::{Lease, Next, Noted, Settlement, Spool, SpoolError};
 use crate::upstream::{Consignment, Dispatch, Limit, Trouble, TroubleKind, Upstream};
 use account::{Account, Pauses};
+use fallback::Ward;
 use ledger::Ledger;
 use notice::Reporter;
 use outgoing::{Marked, Repaired};
@@ -63,6 +65,8 @@ pub struct Delivery {
     ledger: OnceCell<Mutex<Ledger>>,
     /// What the spool keeps of the account, as far as we know.
     kept: Mutex<Noted>,
+    /// Accounts whose mail it sends while they cannot.
+    wards: OnceLock<Vec<Ward>>,
 }
 
 /// Places in the ledger that one attempt has taken; given back when dropped.
@@ -88,7 +92,7 @@ impl Delivery {
     #[must_use]
     pub fn new(spool: Arc<dyn Spool>, settings: Settings, noted: Noted, now: Timestamp) -> Delivery {
         let account = Mutex::new(Account::new(settings.connections, noted.trouble.as_ref(), now));
-        Delivery { spool, settings, account, ledger: OnceCell::new(), kept: Mutex::new(noted) }
+        Delivery { spool, settings, account, ledger: OnceCell::new(), kept: Mutex::new(noted), wards: OnceLock::new() }
     }
 
     /// One attempt, whole: repair, deliver, judge, settle.
@@ -142,17 +146,7 @@ impl Delivery {
     fn unread(&self, message: &Message, words: &str, at: Timestamp) -> Settlement {
         let next = Next::RetryAt(at + self.settings.patience.first);
         let outcomes = deferred(&message.owed, words);
-        Settlement { at, outcomes, next, counted: false, notice: None, keep_content_until: None }
-    }
-
-    /// Lets the clock go on by which mail expires, if the account works. It stands still otherwise.
-    pub async fn pass_time(&self, by: Duration) {
-        if !self.account().is_working() {
-            return;
-        }
-        if let Err(error) = self.spool.grow_older(&self.settings.account, by).await {
-            event::log(&Event::SpoolFailed { reason: &error.to_string() });
-        }
+        Settlement { at, outcomes, next, counted: false, through: None, notice: None, keep_content_until: None }
     }
 
     /// Takes as many places in the ledger as the message has recipients, or as there are.
@@ -281,7 +275,9 @@ impl Delivery {
         };
         let counted = trouble.is_none() || slowed;
         let keep_content_until = self.settings.keep_content.map(|keep| at + keep);
-        let settlement = Settlement { at, outcomes, next, counted, notice: None, keep_content_until };
+        let own = message.submission.account == self.settings.account;
+        let through = (!own).then(|| self.settings.account.clone());
+        let settlement = Settlement { at, outcomes, next, counted, through, notice: None, keep_content_until };
         self.with_notice(message, settlement).await
     }
 

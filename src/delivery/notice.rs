@@ -29,11 +29,13 @@ impl Reporter<'_> {
     /// Whom to tell that a message from `sender` failed: the sender, if mail to that address can arrive and may be
     /// sent, else the account itself, which somebody reads. Nobody, for a message that is itself a report.
     #[must_use]
-    pub fn addressee(&self, sender: &ReversePath) -> Option<Address> {
-        let sender = sender.address()?;
+    pub fn addressees(&self, sender: &ReversePath) -> Vec<Address> {
+        let Some(sender) = sender.address() else { return Vec::new() };
         let reachable = sender.can_receive() || self.policy.recipients.redirect_all.is_some();
-        let allowed = self.policy.recipient(Path::Mailbox(sender.clone())).ok().filter(|_| reachable);
-        Some(allowed.map_or_else(|| self.account.clone(), |recipient| recipient.address))
+        match self.policy.recipients(Path::Mailbox(sender.clone())) {
+            Ok(allowed) if reachable => allowed.into_iter().map(|recipient| recipient.address).collect(),
+            _ => vec![self.account.clone()],
+        }
     }
 
     /// The report about the recipients in `failures`, ready to be accepted; `header` is the header of the message
@@ -45,12 +47,15 @@ impl Reporter<'_> {
         failures: &[(&Recipient, &Outcome)],
         header: &[u8],
     ) -> Option<(Submission, Bytes)> {
-        let to = self.addressee(&message.submission.envelope.reverse_path)?;
+        let to = self.addressees(&message.submission.envelope.reverse_path);
+        if to.is_empty() {
+            return None;
+        }
         let content = self.content(message, failures, header, &to);
         let submission = Submission {
             envelope: Envelope {
-                smtputf8: to.needs_smtputf8(),
-                recipients: vec![Recipient::from(to)],
+                smtputf8: to.iter().any(Address::needs_smtputf8),
+                recipients: to.into_iter().map(Recipient::from).collect(),
                 reverse_path: ReversePath::Null,
             },
             client: Client::ourselves(),
@@ -61,10 +66,17 @@ impl Reporter<'_> {
         Some((submission, Bytes::from(content)))
     }
 
-    fn content(&self, message: &Message, failures: &[(&Recipient, &Outcome)], header: &[u8], to: &Address) -> Vec<u8> {
+    fn content(
+        &self,
+        message: &Message,
+        failures: &[(&Recipient, &Outcome)],
+        header: &[u8],
+        to: &[Address],
+    ) -> Vec<u8> {
         let boundary = format!("report-{}", message.id);
+        let to = to.iter().map(|address| format!("<{address}>")).collect::<Vec<_>>().join(",\r\n ");
         let mut text = format!(
-            "From: \"Mail Delivery System\" <{}>\r\nTo: <{to}>\r\nSubject: Undelivered mail: {}\r\n\
+            "From: \"Mail Delivery System\" <{}>\r\nTo: {to}\r\nSubject: Undelivered mail: {}\r\n\
              Auto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n\
              Content-Type: multipart/report; report-type=delivery-status;\r\n boundary=\"{boundary}\"\r\n\r\n",
             self.account,
@@ -95,7 +107,7 @@ impl Reporter<'_> {
         );
         for (recipient, outcome) in failures {
             let _ = write!(text, "\r\n    {}\r\n", recipient.address);
-            if let Some(original) = &recipient.original {
+            for original in &recipient.originals {
                 let _ = write!(text, "    (it was sent to {original})\r\n");
             }
             let said = match outcome {
@@ -119,7 +131,8 @@ impl Reporter<'_> {
         );
         for (recipient, outcome) in failures {
             text += "\r\n";
-            if let Some(original) = &recipient.original {
+            // There may be one (RFC 3464 §2.3.1).
+            if let Some(original) = recipient.originals.first() {
                 let _ = write!(text, "Original-Recipient: {}\r\n", typed(original));
             }
             let _ = write!(
@@ -213,7 +226,7 @@ mod tests {
 
     use super::*;
     use crate::mail::{Enhanced, MessageId};
-    use crate::policy::{Limits, Pattern, Recipients};
+    use crate::policy::{Limits, Pattern, Recipients, Routes};
 
     const HEADER: &[u8] = b"From: ups@cellar.local\nSubject:  Battery low \nX-Long: a\n\n";
 
@@ -228,8 +241,8 @@ mod tests {
             redirect_all: None,
             allow: vec![Pattern::Everybody],
         };
-        let (hostname, account) = ("relay.example.net".to_owned(), "home".to_owned());
-        Policy { hostname, limits: Limits::default(), recipients, account }
+        let (hostname, routes) = ("relay.example.net".to_owned(), Routes::only("home"));
+        Policy { hostname, limits: Limits::default(), recipients, routes }
     }
 
     fn message(from: &str) -> Message {
@@ -278,7 +291,7 @@ mod tests {
 
     #[test]
     fn a_refusal_is_reported_in_words_and_in_fields() {
-        let to = Recipient { address: address("gone@gmail.com"), original: Some(address("root@localhost")) };
+        let to = Recipient { address: address("gone@gmail.com"), originals: vec![address("root@localhost")] };
         let golden = include_str!("../../tests/notices/refused.eml").replace('\n', "\r\n");
         let report = text(&to, &refused(), HEADER);
         // The returned header keeps the line ends it came with.

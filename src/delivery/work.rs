@@ -113,6 +113,9 @@ impl Delivery {
             match known.take() {
                 Some(Claim::Leased(lease)) => return *lease,
                 Some(Claim::Nothing { until, handed }) => {
+                    if let Some(lease) = self.claim_for_others(now()).await {
+                        return lease;
+                    }
                     self.not_tried();
                     if let Some(lease) = self.wait_for_mail(until, handed, upstream, now).await {
                         return lease;
@@ -158,7 +161,7 @@ impl Delivery {
 
     /// A time further ahead than any that is ever given was given by a clock that has been set back since: what waits
     /// is then due at once.
-    async fn mend_times(&self, next: Option<Timestamp>, now: Timestamp) {
+    pub(super) async fn mend_times(&self, next: Option<Timestamp>, now: Timestamp) {
         let furthest = now + self.settings.patience.longest;
         if next.is_some_and(|next| next > furthest)
             && let Err(error) = self.spool.order(&Which::All, Order::Retry, now).await

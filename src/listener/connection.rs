@@ -7,20 +7,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use rustls::ServerConfig;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 use super::crowd::Crowd;
 use super::intake::Intake;
 use super::logins::Users;
-use super::{Service, Terms};
+use super::trace::Recording;
+use super::wire::Wire;
+use super::{Service, Visitor, note_failed_handshake, place_of, shown};
 use crate::clock::now;
 use crate::event::{self, Event};
 use crate::mail::{Client, Refusal, Submission};
 use crate::policy::Limits;
-use crate::smtp::{Action, Input, Parting, Session, Settings};
+use crate::smtp::{Action, Input, Offer, Parting, Session, Settings};
 use crate::spool::Accepted;
 
 /// What is read at once: enough for commands and small mail, and more for whoever fills that.
@@ -40,13 +41,28 @@ enum End {
 }
 
 struct Connection<'a> {
-    stream: TcpStream,
-    ip: IpAddr,
+    wire: Wire,
+    /// For STARTTLS, where it is offered.
+    tls: Option<Arc<ServerConfig>>,
     intake: Intake<'a>,
+    recording: Option<Recording>,
     service: &'a Service,
     users: Arc<Users>,
     settings: Arc<Settings>,
     crowd: Crowd,
+}
+
+/// How a client is received.
+pub struct Reception<'a> {
+    pub settings: Arc<Settings>,
+    pub offer: Offer,
+    /// Those who may log in.
+    pub users: Arc<Users>,
+    /// For STARTTLS, where it is offered.
+    pub tls: Option<Arc<ServerConfig>>,
+    pub service: &'a Service,
+    /// Where its conversation is written down.
+    pub recording: Option<Recording>,
 }
 
 /// Why a client is waited for no longer.
@@ -57,20 +73,17 @@ enum Late {
 }
 
 /// Talks with a client until one of the two has enough, or `stop` says so.
-pub async fn converse(stream: TcpStream, ip: IpAddr, terms: Terms, service: &Service, mut stop: watch::Receiver<bool>) {
-    let client = Client { helo: String::new(), ip: Some(ip), login: None };
-    let mut connection = Connection {
-        stream,
-        ip,
-        intake: Intake::new(client, service.spool.as_ref()),
-        service,
-        users: terms.users,
-        settings: Arc::clone(&terms.session),
-        crowd: Crowd::default(),
-    };
-    event::log(&Event::Connected { client: &ip.to_string() });
-    let (mut session, greeting) = Session::new(terms.session, terms.offer, Some(ip));
+pub async fn converse(wire: Wire, ip: Option<IpAddr>, reception: Reception<'_>, mut stop: watch::Receiver<bool>) {
+    let client = Client { helo: String::new(), ip, login: None };
+    let begin = if wire.is_encrypted() { Session::inside_tls } else { Session::new };
+    let Reception { settings, offer, users, tls, service, recording } = reception;
+    let (mut session, greeting) = begin(Arc::clone(&settings), offer, ip);
+    let intake = Intake::new(client, service.spool.as_ref());
+    let crowd = Crowd::default();
+    let mut connection = Connection { wire, tls, intake, recording, service, users, settings, crowd };
+    event::log(&Event::Connected { client: &shown(ip) });
     let mut end = connection.carry_out(&mut session, greeting).await;
+    connection.record(&[]);
     let mut buffer = Vec::with_capacity(READ_BYTES_MIN);
     while end.is_none() {
         if buffer.len() == buffer.capacity() {
@@ -88,12 +101,16 @@ pub async fn converse(stream: TcpStream, ip: IpAddr, terms: Terms, service: &Ser
         };
         let actions = session.advance(now(), input);
         if !actions.iter().any(|action| matches!(action, Action::Send(_) | Action::Store { .. })) {
-            connection.acknowledge();
+            connection.wire.acknowledge();
         }
         end = connection.carry_out(&mut session, actions).await;
+        connection.record(&buffer);
+    }
+    if let Some(recording) = connection.recording.take() {
+        recording.finish(matches!(end, Some(End::Closed(_))));
     }
     if let Some(End::Closed(Parting::Ours)) = end {
-        last_words(&mut connection.stream).await;
+        last_words(&mut connection.wire).await;
     }
     let Intake { client, messages, .. } = &connection.intake;
     event::log(&Event::Disconnected { client: &client.to_string(), messages: *messages });
@@ -104,7 +121,7 @@ impl Connection<'_> {
     async fn read(&mut self, buffer: &mut Vec<u8>) -> Result<usize, Late> {
         let limits = &self.settings.policy.limits;
         let began = self.service.places.is_crowded().then(Instant::now);
-        let count = wait(self.stream.read_buf(buffer), limits, self.service).await?.unwrap_or(0);
+        let count = wait(self.wire.read_buf(buffer), limits, self.service).await?.unwrap_or(0);
         match began {
             Some(began) if count > 0 && self.crowd.is_too_slow(count, began.elapsed(), limits) => Err(Late::Crowded),
             Some(_) => Ok(count),
@@ -117,7 +134,8 @@ impl Connection<'_> {
 
     async fn store(&mut self, submission: Submission, rest: Bytes) -> Result<Accepted, Refusal> {
         let limits = &self.settings.policy.limits;
-        if let Err(refusal) = self.service.ensure_pace(self.ip, self.intake.size_with(&rest), limits) {
+        let place = place_of(self.intake.client.ip);
+        if let Err(refusal) = self.service.ensure_pace(place, self.intake.size_with(&rest), limits) {
             self.intake.forget();
             return Err(refusal);
         }
@@ -125,15 +143,23 @@ impl Connection<'_> {
         self.intake.store(submission, rest).await
     }
 
+    async fn say(&mut self, replies: &[u8]) -> Option<End> {
+        if let Some(recording) = &mut self.recording {
+            recording.said(replies);
+        }
+        match wait(self.wire.write_all(replies), &self.settings.policy.limits, self.service).await {
+            Ok(Ok(())) => None,
+            _ => Some(End::Gone),
+        }
+    }
+
     async fn carry_out(&mut self, session: &mut Session, actions: Vec<Action>) -> Option<End> {
         let mut actions = VecDeque::from(actions);
         while let Some(action) = actions.pop_front() {
             match action {
                 Action::Send(replies) => {
-                    let limits = &self.settings.policy.limits;
-                    match wait(self.stream.write_all(&replies), limits, self.service).await {
-                        Ok(Ok(())) => {}
-                        _ => return Some(End::Gone),
+                    if let Some(end) = self.say(&replies).await {
+                        return Some(end);
                     }
                 }
                 Action::Append(piece) => self.intake.append(piece).await,
@@ -143,8 +169,15 @@ impl Connection<'_> {
                     actions.extend(session.advance(now(), Input::Stored(stored)));
                 }
                 Action::Verify(credentials) => {
-                    let verified = self.service.logins.verify(self.ip, *credentials, &self.users).await;
+                    let place = place_of(self.intake.client.ip);
+                    let verified = self.service.logins.verify(place, *credentials, &self.users).await;
                     actions.extend(session.advance(now(), Input::Verified(verified)));
+                }
+                Action::Encrypt => {
+                    if let Some(end) = self.encrypt().await {
+                        return Some(end);
+                    }
+                    actions.extend(session.advance(now(), Input::Encrypted));
                 }
                 Action::Log { refusal, command } => self.intake.log_refusal(&refusal, &command),
                 Action::Close(parting) => return Some(End::Closed(parting)),
@@ -153,12 +186,24 @@ impl Connection<'_> {
         None
     }
 
-    /// Lets the kernel acknowledge at once what no reply will soon. Old programs write line by line without `TCP_NODELAY`: each
-    /// line would wait for the acknowledgement of the one before, which Linux holds back for 40 ms.
-    fn acknowledge(&self) {
-        // Where this cannot be had, the lines only come later.
-        #[cfg(target_os = "linux")]
-        let _ = socket2::SockRef::from(&self.stream).set_tcp_quickack(true);
+    /// Writes down what was read, once everything that it caused was said.
+    fn record(&mut self, bytes: &[u8]) {
+        if let Some(recording) = &mut self.recording {
+            recording.heard(bytes);
+        }
+    }
+
+    /// `Some`: it could not be had.
+    async fn encrypt(&mut self) -> Option<End> {
+        let tls = self.tls.take()?;
+        let Err(failed) = self.wire.encrypt(tls).await else {
+            if let Some(recording) = &mut self.recording {
+                recording.encrypted();
+            }
+            return None;
+        };
+        note_failed_handshake(self.intake.client.ip, &failed);
+        Some(End::Gone)
     }
 }
 
@@ -184,27 +229,27 @@ async fn wait<T>(what: impl Future<Output = T>, limits: &Limits, service: &Servi
 }
 
 /// Tells a client why it may not speak, without reading a byte of it.
-pub async fn turn_away(mut stream: TcpStream, ip: IpAddr, refusal: &Refusal) {
-    log_dismissal(ip, refusal);
-    if let Ok(Ok(())) = timeout(LAST_WORDS, stream.write_all(last_line(refusal).as_bytes())).await {
-        last_words(&mut stream).await;
+pub async fn turn_away(visitor: Visitor, refusal: &Refusal) {
+    log_dismissal(visitor.ip, refusal);
+    let mut wire = Wire::Plain(visitor.socket);
+    if let Ok(Ok(())) = timeout(LAST_WORDS, wire.write_all(last_line(refusal).as_bytes())).await {
+        last_words(&mut wire).await;
     }
 }
 
 /// The same without waiting for anything, not even until the client has read it.
-pub fn dismiss(stream: &TcpStream, ip: IpAddr, refusal: &Refusal) {
-    log_dismissal(ip, refusal);
-    // A connection that was just opened has room for a line. Where it has none, the client is gone.
-    let _ = socket2::SockRef::from(stream).send(last_line(refusal).as_bytes());
+pub fn dismiss(visitor: &Visitor, refusal: &Refusal) {
+    log_dismissal(visitor.ip, refusal);
+    visitor.socket.say_at_once(last_line(refusal).as_bytes());
 }
 
 fn last_line(refusal: &Refusal) -> String {
     format!("{}\r\n", refusal.reply())
 }
 
-fn log_dismissal(ip: IpAddr, refusal: &Refusal) {
+fn log_dismissal(ip: Option<IpAddr>, refusal: &Refusal) {
     event::log(&Event::Rejected {
-        client: &ip.to_string(),
+        client: &shown(ip),
         reply: &refusal.reply().to_string(),
         command: "",
         reason: &refusal.to_string(),
@@ -213,12 +258,13 @@ fn log_dismissal(ip: IpAddr, refusal: &Refusal) {
 
 /// Closes our side, and waits for the other one a little: a socket closed over unread bytes would send a reset,
 /// which overtakes our last reply.
-async fn last_words(stream: &mut TcpStream) {
-    let _ = stream.shutdown().await;
+async fn last_words(wire: &mut Wire) {
+    let _ = timeout(LAST_WORDS, wire.shutdown()).await;
     let mut bytes = 0;
     let drain = async {
-        let mut buffer = [0; 4096];
-        while let Ok(count @ 1..) = stream.read(&mut buffer).await {
+        let mut buffer = Vec::with_capacity(4096);
+        while let Ok(count @ 1..) = wire.read_buf(&mut buffer).await {
+            buffer.clear();
             bytes += count;
             if bytes > LAST_BYTES_MAX {
                 break;

@@ -68,6 +68,8 @@ impl<'a> Local<'a> {
                     actions.extend(self.session.advance(now(), Input::Verified(Err(refusal))));
                 }
                 Action::Log { refusal, command } => self.intake.log_refusal(&refusal, &command),
+                // Never offered here.
+                Action::Encrypt => {}
                 Action::Close(_) => self.closed = true,
             }
         }

@@ -67,14 +67,14 @@ impl Places {
     }
 
     /// What becomes of a client that has just connected. Strangers take no place and wait for none.
-    pub fn turn(&self, ip: IpAddr, admitted: bool, limits: &Limits) -> Turn {
-        let refusal = if admitted {
-            match self.take(ip, limits) {
+    pub fn turn(&self, ip: IpAddr, stranger: Option<Refusal>, limits: &Limits) -> Turn {
+        let admitted = stranger.is_none();
+        let refusal = match stranger {
+            Some(refusal) => refusal,
+            None => match self.take(ip, limits) {
                 Ok(place) => return Turn::Speak(place),
                 Err(refusal) => refusal,
-            }
-        } else {
-            Refusal::ClientNotAllowed(ip.to_string())
+            },
         };
         if admitted && let Ok(seat) = Arc::clone(&self.waiting).try_acquire_owned() {
             return Turn::Wait(seat, refusal);
@@ -88,6 +88,16 @@ impl Places {
     /// Whether nearly all places are taken, so that those who have one should use it: four of five.
     pub fn is_crowded(&self) -> bool {
         self.all.available_permits() < self.limit.div_ceil(5)
+    }
+
+    /// A seat for one of whom a proxy has yet to say who it is.
+    pub fn seat(&self) -> Option<Seat> {
+        Arc::clone(&self.waiting).try_acquire_owned().ok()
+    }
+
+    /// How many may speak at the same time.
+    pub fn limit(&self) -> usize {
+        self.limit
     }
 
     fn take(&self, ip: IpAddr, limits: &Limits) -> Result<Place, Refusal> {
@@ -147,7 +157,7 @@ mod tests {
     #[test]
     fn who_finds_no_place_waits_and_behind_those_who_wait_is_told_why() {
         let (places, limits) = (Places::new(SEATS), limits(2));
-        let turn = |last| places.turn(ip(last), true, &limits);
+        let turn = |last| places.turn(ip(last), None, &limits);
         let first = [speak(turn(1)), speak(turn(1))];
         let Turn::Wait(seat, Refusal::TooManyConnectionsOfClient(2)) = turn(1) else { panic!("the client is full") };
         let other = speak(turn(2));
@@ -162,7 +172,7 @@ mod tests {
     #[test]
     fn a_stranger_neither_speaks_nor_waits() {
         let (places, limits) = (Places::new(SEATS), limits(2));
-        let turn = || places.turn(ip(9), false, &limits);
+        let turn = || places.turn(ip(9), Some(Refusal::ClientNotAllowed(ip(9).to_string())), &limits);
         let Turn::Leave(_door, Refusal::ClientNotAllowed(_)) = turn() else { panic!("a stranger is told so") };
         assert!(matches!(turn(), Turn::Go(Refusal::ClientNotAllowed(_))));
         assert_eq!((places.all.available_permits(), places.waiting.available_permits()), (3, 1));
@@ -171,11 +181,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_waits_gets_the_first_place_that_frees_or_none_in_time() {
         let (places, limits) = (Places::new(SEATS), limits(1));
-        let place = speak(places.turn(ip(1), true, &limits));
+        let place = speak(places.turn(ip(1), None, &limits));
         let (waited, ()) = tokio::join!(places.wait(ip(1), &limits), async {
             tokio::time::sleep(WAIT / 2).await;
             drop(place);
-            let overtaking = places.turn(ip(1), true, &limits);
+            let overtaking = places.turn(ip(1), None, &limits);
             assert!(matches!(overtaking, Turn::Wait(..)), "nobody overtakes one who waits");
         });
         let place = waited.expect("a place came free in time");
@@ -187,11 +197,11 @@ mod tests {
     #[test]
     fn a_client_that_is_gone_is_forgotten_and_a_new_limit_counts_anew() {
         let places = Places::new(SEATS);
-        let kept = speak(places.turn(ip(1), true, &limits(1)));
-        drop(speak(places.turn(ip(2), true, &limits(1))));
-        drop(speak(places.turn(ip(3), true, &limits(1))));
+        let kept = speak(places.turn(ip(1), None, &limits(1)));
+        drop(speak(places.turn(ip(2), None, &limits(1))));
+        drop(speak(places.turn(ip(3), None, &limits(1))));
         assert_eq!(places.by_client.lock().unwrap().len(), 2, "the one who is here, and the last one");
-        let more = speak(places.turn(ip(1), true, &limits(2)));
+        let more = speak(places.turn(ip(1), None, &limits(2)));
         drop((kept, more));
     }
 }

@@ -10,6 +10,8 @@ use std::str::FromStr;
 const LOCAL_BYTES_MAX: usize = 64;
 /// Octets allowed after it (RFC 5321 §4.5.3.1.2).
 const DOMAIN_BYTES_MAX: usize = 255;
+/// Octets of the whole: a path has 256 with its brackets (RFC 5321 §4.5.3.1.3).
+const ADDRESS_BYTES_MAX: usize = 254;
 
 /// Ends of domains that no mail from the Internet reaches.
 const PRIVATE_DOMAINS: [&str; 9] =
@@ -42,6 +44,8 @@ pub enum AddressError {
     LocalTooLong,
     #[error("the domain is longer than 255 bytes")]
     DomainTooLong,
+    #[error("it is longer than 254 bytes")]
+    TooLong,
     #[error("the domain is not a host name")]
     BadDomain,
     #[error("a quotation mark is not closed, or something follows it")]
@@ -54,7 +58,9 @@ impl Address {
     /// # Errors
     /// Says which of the two is not usable, and why.
     pub fn new(local: &str, domain: &str) -> Result<Address, AddressError> {
-        Ok(Address { local: check_local(local)?, domain: check_domain(domain)? })
+        let address = Address { local: check_local(local)?, domain: check_domain(domain)? };
+        let is_short = address.local.len() + 1 + address.domain.len() <= ADDRESS_BYTES_MAX;
+        if is_short { Ok(address) } else { Err(AddressError::TooLong) }
     }
 
     /// The part before the `@`, unquoted.

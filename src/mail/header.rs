@@ -219,9 +219,10 @@ pub fn write(name: &str, text: &str) -> Vec<u8> {
     field.finish()
 }
 
-/// The words of a text with the blanks before each. Line ends and NUL count as one blank.
+/// The words of a text with the blanks before each. Line ends, form feeds and NUL count as one blank: a folded line
+/// that holds nothing else would look empty.
 pub fn words(text: &str) -> impl Iterator<Item = (&str, &str)> {
-    let is_gap = |c: char| matches!(c, ' ' | '\t' | '\r' | '\n' | '\0');
+    let is_gap = |c: char| matches!(c, ' ' | '\t' | '\r' | '\n' | '\x0c' | '\0');
     let mut rest = text;
     std::iter::from_fn(move || {
         let (gap, behind) = rest.split_at(rest.find(|c| !is_gap(c))?);
@@ -286,6 +287,12 @@ mod tests {
     #[test]
     fn text_cannot_begin_a_new_field() {
         assert_eq!(write("Subject", "a\r\nBcc: x@y\0\r\n\r\n"), b"Subject: a Bcc: x@y\r\n");
+    }
+
+    #[test]
+    fn a_form_feed_fills_no_line() {
+        let written = write("Subject", &format!("{} \x0c {}", "x".repeat(77), "x".repeat(77)));
+        assert!(written.split(|&byte| byte == b'\n').all(|line| line.is_empty() || !line.trim_ascii().is_empty()));
     }
 
     #[test]

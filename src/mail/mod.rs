@@ -26,17 +26,20 @@ pub use reply::{Enhanced, Refusal, Reply};
 pub struct Client {
     /// The name given in HELO or EHLO, made safe for a header and a log line; empty when none was usable.
     pub helo: String,
-    /// The address of the other end; `None` for mail made on this machine without a socket, as reports are.
+    /// The address of the other end; `None` for mail of this machine: reports of ours, and what came through a Unix socket.
     pub ip: Option<IpAddr>,
     /// The name it logged in with, made safe for a log line. Where logins are not checked this is a label and no more.
     pub login: Option<String>,
 }
 
+/// What the relay calls itself as the author of reports.
+const OURSELVES: &str = "smarthost";
+
 impl Client {
     /// The relay itself, as the author of reports.
     #[must_use]
     pub fn ourselves() -> Client {
-        Client { helo: String::new(), ip: None, login: None }
+        Client { helo: OURSELVES.to_owned(), ip: None, login: None }
     }
 }
 
@@ -46,7 +49,9 @@ impl fmt::Display for Client {
         let name = if self.helo.is_empty() { "unknown" } else { &self.helo };
         match self.ip {
             Some(ip) => write!(f, "{name}[{ip}]"),
-            None => f.write_str("smarthost"),
+            None if self.helo == OURSELVES => f.write_str(OURSELVES),
+            None if self.helo.is_empty() => f.write_str("local"),
+            None => write!(f, "{name}[local]"),
         }
     }
 }
@@ -60,6 +65,16 @@ pub enum Protocol {
     Esmtp,
     /// The client said EHLO and asked for SMTPUTF8 (RFC 6531 §4.3).
     Utf8Smtp,
+    /// ESMTP inside of TLS.
+    Esmtps,
+    /// With SMTPUTF8, inside of TLS.
+    Utf8Smtps,
+    /// ESMTP of a client that has logged in.
+    Esmtpa,
+    Utf8Smtpa,
+    /// The same inside of TLS.
+    Esmtpsa,
+    Utf8Smtpsa,
     /// Made here: a report of ours.
     Local,
 }
@@ -72,6 +87,12 @@ impl Protocol {
             Protocol::Smtp => "SMTP",
             Protocol::Esmtp => "ESMTP",
             Protocol::Utf8Smtp => "UTF8SMTP",
+            Protocol::Esmtps => "ESMTPS",
+            Protocol::Utf8Smtps => "UTF8SMTPS",
+            Protocol::Esmtpa => "ESMTPA",
+            Protocol::Utf8Smtpa => "UTF8SMTPA",
+            Protocol::Esmtpsa => "ESMTPSA",
+            Protocol::Utf8Smtpsa => "UTF8SMTPSA",
             Protocol::Local => "local",
         }
     }
@@ -79,10 +100,33 @@ impl Protocol {
     /// Reads back what [`Protocol::as_str`] wrote; an unknown word counts as `SMTP`.
     #[must_use]
     pub fn from_word(word: &str) -> Protocol {
-        [Protocol::Esmtp, Protocol::Utf8Smtp, Protocol::Local]
-            .into_iter()
-            .find(|protocol| protocol.as_str() == word)
-            .unwrap_or(Protocol::Smtp)
+        const ALL: [Protocol; 9] = [
+            Protocol::Esmtp,
+            Protocol::Utf8Smtp,
+            Protocol::Esmtps,
+            Protocol::Utf8Smtps,
+            Protocol::Esmtpa,
+            Protocol::Utf8Smtpa,
+            Protocol::Esmtpsa,
+            Protocol::Utf8Smtpsa,
+            Protocol::Local,
+        ];
+        ALL.into_iter().find(|protocol| protocol.as_str() == word).unwrap_or(Protocol::Smtp)
+    }
+
+    /// ESMTP with what was used of it (RFC 3848, RFC 6531 §4.3); nothing else changes.
+    #[must_use]
+    pub fn with(self, smtputf8: bool, tls: bool, login: bool) -> Protocol {
+        match (self, smtputf8, tls, login) {
+            (Protocol::Esmtp, false, true, false) => Protocol::Esmtps,
+            (Protocol::Esmtp, false, false, true) => Protocol::Esmtpa,
+            (Protocol::Esmtp, false, true, true) => Protocol::Esmtpsa,
+            (Protocol::Esmtp, true, false, false) => Protocol::Utf8Smtp,
+            (Protocol::Esmtp, true, true, false) => Protocol::Utf8Smtps,
+            (Protocol::Esmtp, true, false, true) => Protocol::Utf8Smtpa,
+            (Protocol::Esmtp, true, true, true) => Protocol::Utf8Smtpsa,
+            (protocol, ..) => protocol,
+        }
     }
 }
 
@@ -91,13 +135,33 @@ impl Protocol {
 pub struct Recipient {
     /// Where the mail goes.
     pub address: Address,
-    /// What the client asked for, where an alias or `redirect_all` changed it.
-    pub original: Option<Address>,
+    /// Whom the client asked for, where an alias or `redirect_all` made this one of it; several may lead to one.
+    pub originals: Vec<Address>,
+}
+
+/// More are not kept for one recipient: a client can name as many as it likes.
+const ORIGINALS_MAX: usize = 100;
+
+impl Recipient {
+    /// Takes over whom the client asked for, where another one leads to the same address.
+    pub fn join(&mut self, other: Recipient) {
+        for original in other.originals {
+            if self.originals.len() < ORIGINALS_MAX && !self.originals.contains(&original) {
+                self.originals.push(original);
+            }
+        }
+    }
+
+    /// Whom the client asked for, for people; empty where that is the address itself.
+    #[must_use]
+    pub fn asked_for(&self) -> String {
+        self.originals.iter().map(Address::to_string).collect::<Vec<_>>().join(", ")
+    }
 }
 
 impl From<Address> for Recipient {
     fn from(address: Address) -> Recipient {
-        Recipient { address, original: None }
+        Recipient { address, originals: Vec::new() }
     }
 }
 

@@ -111,12 +111,34 @@ fn printable(text: &str) -> String {
 pub enum Refusal {
     #[error("{0} may not connect: it is not in `allow` of this listener")]
     ClientNotAllowed(String),
+    #[error(
+        "{0} may not connect: it is the gateway of this container, and strangers who come through a published port look \
+         like it. Publish the port for this machine alone (-p 127.0.0.1:25:25) and add \"gateway\" to `allow`, or share the \
+         host's network"
+    )]
+    ClientIsGateway(String),
+    #[error("{0} may not say who a client is: it is not in `proxy_from` of this listener")]
+    ProxyNotTrusted(String),
+    #[error(
+        "{0}: on a listener with `proxy = true` the PROXY protocol comes first; switch it on in the proxy \
+         (\"send-proxy\", \"proxy_protocol on\"), or let this client use another listener"
+    )]
+    NotAnnounced(&'static str),
     #[error("more than {0} connections (`limits.connections`)")]
     TooManyConnections(usize),
     #[error("more than {0} connections from one client (`limits.connections_per_client`)")]
     TooManyConnectionsOfClient(usize),
     #[error("spoke {0} on a mail port")]
     ForeignProtocol(&'static str),
+    #[error(
+        "spoke TLS on a mail port (implicit TLS, or \"SSL\"): switch it off in the client or let it use STARTTLS where that \
+         is offered, or give it a listener with tls = \"implicit\""
+    )]
+    TlsInTheClear,
+    #[error(
+        "plain text behind STARTTLS: somebody puts words into this client's mouth, or it does not wait for the reply"
+    )]
+    PlaintextAfterStarttls,
     #[error("unknown command \"{0}\"")]
     UnknownCommand(String),
     #[error("command line longer than {0} bytes (`limits.command_size`)")]
@@ -196,11 +218,16 @@ impl Refusal {
     pub fn reply(&self) -> Reply {
         use Refusal as R;
         let (code, enhanced, text): (u16, (u8, u16, u16), String) = match self {
-            R::ClientNotAllowed(_) => (554, (5, 7, 1), "You may not send mail through this relay".into()),
+            R::ClientNotAllowed(_) | R::ClientIsGateway(_) | R::ProxyNotTrusted(_) => {
+                (554, (5, 7, 1), "You may not send mail through this relay".into())
+            }
             R::TooManyConnections(_) => (421, (4, 3, 2), "Too many connections, try again later".into()),
             R::TooManyConnectionsOfClient(_) => {
                 (421, (4, 7, 0), "Too many connections from your address, try again later".into())
             }
+            R::NotAnnounced(_) => (421, (4, 7, 0), "This port is for a proxy, use another one".into()),
+            R::TlsInTheClear => (421, (4, 5, 0), "This is a mail port, it does not speak TLS".into()),
+            R::PlaintextAfterStarttls => (421, (4, 7, 0), "Nothing may follow STARTTLS before the handshake".into()),
             R::ForeignProtocol(name) => (421, (4, 5, 0), format!("This is a mail port, it does not speak {name}")),
             R::UnknownCommand(_) => (500, (5, 5, 1), "Unknown command".into()),
             R::LineTooLong(_) => (500, (5, 5, 2), "Line too long".into()),

@@ -45,6 +45,11 @@ impl Actions {
         self.then(Action::Verify(Box::new(credentials)));
     }
 
+    /// Begins the handshake.
+    pub fn encrypt(&mut self) {
+        self.then(Action::Encrypt);
+    }
+
     /// Tells the log. It does not separate replies: nobody can see which of the two came first.
     pub fn log(&mut self, refusal: Refusal, command: String) {
         self.list.push(Action::Log { refusal, command });

@@ -34,6 +34,7 @@ pub enum Command {
     Data(LineEnd),
     Auth(login::Request),
     Rset,
+    Starttls,
     Noop,
     Vrfy,
     Help,
@@ -68,7 +69,9 @@ pub fn parse(line: &[u8], end: LineEnd) -> Result<Command, Refusal> {
         b"HELP" => Ok(Command::Help),
         b"QUIT" => Ok(Command::Quit),
         b"AUTH" => login::parse(argument).map(Command::Auth),
-        b"STARTTLS" => Err(Refusal::NotOffered("STARTTLS")),
+        // RFC 3207 §4.
+        b"STARTTLS" if argument.iter().all(|byte| is_blank(char::from(*byte))) => Ok(Command::Starttls),
+        b"STARTTLS" => Err(Refusal::Syntax("STARTTLS")),
         b"BDAT" => Err(Refusal::NotOffered("BDAT")),
         b"EXPN" => Err(Refusal::NotOffered("EXPN")),
         _ => Err(refuse_unknown(line)),

@@ -29,14 +29,14 @@ pub enum Progress<'a> {
 }
 
 /// Content on its way in.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Incoming {
     dots: Dots,
     kept: Kept,
 }
 
 /// What is kept of it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Kept {
     /// Bytes so far, without the dots of transparency.
     bytes: u64,
@@ -46,7 +46,7 @@ struct Kept {
 }
 
 /// Whether the message can still be taken.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Fate {
     Good { gathered: Vec<u8>, pieces_given: bool },
     Refused(Refusal),
@@ -143,7 +143,7 @@ fn gather(mut run: &[u8], gathered: &mut Vec<u8>, pieces_given: &mut bool, out: 
 }
 
 /// Follows a header to its end, counts its bytes and its `Received` fields.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Header {
     bytes: usize,
     hops: usize,

@@ -34,7 +34,7 @@ pub enum Line<'a> {
 }
 
 /// Cuts bytes into command lines. A line ends at LF; one CR before it belongs to the end.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Lines {
     /// Bytes allowed in a line, without its end.
     limit: usize,
@@ -126,7 +126,7 @@ fn take_line<'a>(input: &mut &'a [u8], room: usize) -> Taken<'a> {
 /// Takes content out of its transparent form (RFC 5321 §4.5.2) and finds its end.
 ///
 /// Everything but dots is kept as it came: line ends, stray CRs and NULs are the business of `delivery::repair`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Dots {
     place: Place,
 }

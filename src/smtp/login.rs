@@ -45,7 +45,7 @@ impl PartialEq for Credentials {
 impl Eq for Credentials {}
 
 /// What is waited for.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Exchange {
     /// Name and password in one answer.
     Plain,

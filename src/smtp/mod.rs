@@ -31,6 +31,8 @@ pub const FURTHER_PIECE_BYTES: usize = 128 * 1024;
 /// What one listener offers to those who connect to it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Offer {
+    /// STARTTLS (RFC 3207).
+    pub starttls: bool,
     pub auth: Auth,
     /// The client may end its lines with LF alone, and then its messages too (legacy-clients.md, section 6).
     pub lf_only: bool,
@@ -57,6 +59,8 @@ pub enum Input<'a> {
     Stored(Result<Accepted, Refusal>),
     /// The answer to [`Action::Verify`].
     Verified(Result<(), Refusal>),
+    /// What [`Action::Encrypt`] asked for is done: what follows comes through TLS.
+    Encrypted,
     /// The client was silent for as long as it may be.
     Silence,
     /// The client is silent or slow, and others wait.
@@ -79,6 +83,8 @@ pub enum Action {
     Store { submission: Box<Submission>, rest: Bytes },
     /// Find out whether this is one of the users.
     Verify(Box<Credentials>),
+    /// Shake hands (RFC 3207 §4); where that fails the connection is over.
+    Encrypt,
     /// Tell the log: this was refused. `command` is what the client said, fit to be printed and without secrets.
     Log { refusal: Refusal, command: String },
     /// Close the connection once everything before is written.

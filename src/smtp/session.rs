@@ -5,7 +5,7 @@
 //! reply and one entry of the log in one place, `refuse`; nothing a client sends can do more harm than end its connection.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::mem;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -46,13 +46,15 @@ pub struct Settings {
 }
 
 /// The conversation with one client.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Session {
     settings: Arc<Settings>,
     offer: Offer,
     client: Client,
     /// What the greeting of the client makes of the protocol: SMTP or ESMTP.
     protocol: Protocol,
+    /// The client speaks through TLS.
+    encrypted: bool,
     /// The client tried to log in where that is not offered. What it says next may be its password.
     secrets_may_follow: bool,
     /// Errors against the protocol so far.
@@ -63,7 +65,7 @@ pub struct Session {
 }
 
 /// Where the conversation stands.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum State {
     /// Nothing was heard but these bytes, with which another protocol may begin.
     Opening(Vec<u8>),
@@ -78,12 +80,14 @@ enum State {
     /// Something was asked. What the client said meanwhile is looked at when the answer is there; or never, where the
     /// relay is to stop.
     Waiting { asked: Asked, unread: Vec<u8>, stopping: bool },
+    /// STARTTLS was accepted: nothing may be heard before the handshake (reliability-security.md, section 4).
+    Encrypting,
     /// Nothing will be heard any more.
     Closed,
 }
 
 /// What is waited for.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Asked {
     /// Whether the message is stored.
     Store,
@@ -92,13 +96,13 @@ enum Asked {
 }
 
 /// One message, before its content.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Transaction {
     reverse_path: ReversePath,
     smtputf8: bool,
     recipients: Vec<Recipient>,
-    /// The addresses of `recipients`.
-    known: BTreeSet<Address>,
+    /// The addresses of `recipients`, and where those are.
+    known: BTreeMap<Address, usize>,
     /// Some recipient was refused.
     refused_some: bool,
 }
@@ -122,6 +126,7 @@ impl Session {
             offer,
             client,
             protocol,
+            encrypted: false,
             secrets_may_follow: false,
             errors: 0,
             failed_logins: 0,
@@ -129,6 +134,13 @@ impl Session {
             state,
         };
         (session, out.into_list())
+    }
+
+    /// The same, where the client has begun with TLS.
+    #[must_use]
+    pub fn inside_tls(settings: Arc<Settings>, offer: Offer, client_ip: Option<IpAddr>) -> (Session, Vec<Action>) {
+        let (session, greeting) = Session::new(settings, offer, client_ip);
+        (Session { encrypted: true, ..session }, greeting)
     }
 
     /// Takes what happened at `now`, and returns what is to be done about it.
@@ -147,16 +159,31 @@ impl Session {
                 self.answer_login(name, answer, &mut out);
                 self.go_on(now, &unread, stopping, &mut out);
             }
+            (Input::Encrypted, State::Encrypting) => self.begin_anew(),
             (Input::Stop, State::Waiting { stopping, .. }) => *stopping = true,
             // While something is asked, it is us who are silent.
-            (Input::Silence | Input::Slow, State::Waiting { .. }) | (Input::Stored(_) | Input::Verified(_), _) => {}
+            (Input::Silence | Input::Slow, State::Waiting { .. })
+            | (Input::Stored(_) | Input::Verified(_) | Input::Encrypted, _) => {}
             (Input::Silence, _) => {
                 self.leave(Refusal::Silent(self.settings.policy.limits.idle_timeout_s), &mut out);
             }
             (Input::Slow, _) => self.leave(Refusal::TooSlow, &mut out),
             (Input::Stop, _) => self.leave(Refusal::Stopping, &mut out),
         }
+        if matches!(self.state, State::Encrypting) {
+            out.encrypt();
+        }
         out.into_list()
+    }
+
+    /// Forgets all that was said in the clear: anybody may have said it (RFC 3207 §4.2).
+    fn begin_anew(&mut self) {
+        self.encrypted = true;
+        self.client = Client { helo: String::new(), ip: self.client.ip, login: None };
+        self.protocol = Protocol::Smtp;
+        self.secrets_may_follow = false;
+        self.lines = Lines::new(self.settings.policy.limits.command_bytes);
+        self.enter(State::Ready);
     }
 
     /// The one place where the state changes. Returns the state before.
@@ -195,6 +222,7 @@ impl Session {
                     unread.extend_from_slice(bytes);
                     return;
                 }
+                State::Encrypting => return self.refuse(Refusal::PlaintextAfterStarttls, String::new(), out),
                 State::Closed => return,
             }
         }
@@ -207,7 +235,7 @@ impl Session {
         heard.extend_from_slice(first);
         *bytes = rest;
         if heard == TLS_START {
-            self.refuse(Refusal::ForeignProtocol("TLS"), command::shown(TLS_START), out);
+            self.refuse(Refusal::TlsInTheClear, command::shown(TLS_START), out);
         } else if heard == PROXY_START {
             self.refuse(Refusal::ForeignProtocol("the PROXY protocol"), command::shown(PROXY_START), out);
         } else if !TLS_START.starts_with(heard) && !PROXY_START.starts_with(heard) {
@@ -258,6 +286,9 @@ impl Session {
         if self.offer.auth == Auth::Off && command::is_verb(text, "AUTH") {
             return Err(Refusal::NotOffered("AUTH"));
         }
+        if self.must_encrypt() && command::is_verb(text, "AUTH") {
+            return Err(Refusal::LoginNeedsTls);
+        }
         command::parse(text, end)
     }
 
@@ -277,6 +308,11 @@ impl Session {
             (_, Command::Ehlo(name)) => (State::Ready, Ok(self.greet(name, Protocol::Esmtp))),
             (_, Command::Rset) => (State::Ready, Ok("250 2.0.0 OK".into())),
             (_, Command::Quit) => (State::Closed, Ok("221 2.0.0 Goodbye".into())),
+            (state, Command::Starttls) if self.encrypted => {
+                (state, Err(Refusal::OutOfOrder("STARTTLS", "TLS is in use already")))
+            }
+            (state, Command::Starttls) if !self.offer.starttls => (state, Err(Refusal::NotOffered("STARTTLS"))),
+            (_, Command::Starttls) => (State::Encrypting, Ok("220 2.0.0 Go ahead with TLS".into())),
             (state, Command::Noop) => (state, Ok("250 2.0.0 OK".into())),
             // curl asks this and stops at a refusal (legacy-clients.md, section 3.3).
             (state, Command::Vrfy) => (state, Ok("252 2.0.0 Cannot verify it, send a message and see".into())),
@@ -301,6 +337,13 @@ impl Session {
             },
             (state, Command::Data(_)) => (state, Err(Refusal::OutOfOrder("DATA", "Name the sender first, with MAIL"))),
         }
+    }
+
+    /// Whether a login would give a password of ours to whoever listens on the way, and need not. It is not shown by EHLO
+    /// then, so that no client tries: what it would say first is the password. Programs of this machine send nothing out.
+    fn must_encrypt(&self) -> bool {
+        let is_far = self.client.ip.is_some_and(|ip| !ip.to_canonical().is_loopback());
+        self.offer.auth == Auth::Required && self.offer.starttls && !self.encrypted && is_far
     }
 
     /// Begins a login. Where it is checked there is one at most, and none within a message, since no message begins
@@ -390,9 +433,10 @@ impl Session {
             Protocol::Smtp => format!("250 {hostname}").into(),
             _ => format!(
                 "250-{hostname}\r\n250-PIPELINING\r\n250-SIZE {}\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n\
-                 {}250 ENHANCEDSTATUSCODES",
+                 {}{}250 ENHANCEDSTATUSCODES",
                 limits.message_bytes,
-                if self.offer.auth == Auth::Off { "" } else { "250-AUTH PLAIN LOGIN\r\n" }
+                if self.offer.starttls && !self.encrypted { "250-STARTTLS\r\n" } else { "" },
+                if self.offer.auth == Auth::Off || self.must_encrypt() { "" } else { "250-AUTH PLAIN LOGIN\r\n" }
             )
             .into(),
         }
@@ -410,7 +454,7 @@ impl Session {
             reverse_path: self.settings.policy.sender(mail.path)?,
             smtputf8: mail.smtputf8,
             recipients: Vec::new(),
-            known: BTreeSet::new(),
+            known: BTreeMap::new(),
             refused_some: false,
         })
     }
@@ -418,16 +462,14 @@ impl Session {
     /// Adds all recipients of one RCPT, or none.
     fn add_recipients(&self, transaction: &mut Transaction, paths: Vec<Path>) -> Result<Said, Refusal> {
         let Policy { limits, .. } = &self.settings.policy;
-        let named = paths.into_iter().map(|path| self.settings.policy.recipient(path));
-        let mut new: Vec<Recipient> = named.collect::<Result<_, _>>()?;
-        new.retain(|recipient| !transaction.known.contains(&recipient.address));
-        if transaction.recipients.len() + new.len() > limits.recipients {
+        let named = paths.into_iter().map(|path| self.settings.policy.recipients(path));
+        let named = named.collect::<Result<Vec<_>, _>>()?.concat();
+        let new = named.iter().filter(|recipient| !transaction.known.contains_key(&recipient.address));
+        if transaction.recipients.len() + new.count() > limits.recipients {
             return Err(Refusal::TooManyRecipients(limits.recipients));
         }
-        for recipient in new {
-            if transaction.known.insert(recipient.address.clone()) {
-                transaction.recipients.push(recipient);
-            }
+        for recipient in named {
+            transaction.add(recipient);
         }
         Ok("250 2.1.5 Recipient accepted".into())
     }
@@ -456,15 +498,14 @@ impl Session {
         let Transaction { reverse_path, smtputf8, recipients, .. } = transaction;
         let mut addresses = recipients.iter().map(|recipient| &recipient.address).chain(reverse_path.address());
         let needs_smtputf8 = addresses.any(Address::needs_smtputf8);
-        let protocol = match self.protocol {
-            Protocol::Esmtp if smtputf8 => Protocol::Utf8Smtp,
-            protocol => protocol,
-        };
+        // Under `any` a login proves nothing, so the field does not claim one.
+        let has_logged_in = self.offer.auth == Auth::Required && self.client.login.is_some();
+        let protocol = self.protocol.with(smtputf8, self.encrypted, has_logged_in);
         Submission {
+            account: self.settings.policy.account(&reverse_path, &self.client).to_owned(),
             envelope: Envelope { reverse_path, recipients, smtputf8: smtputf8 || needs_smtputf8 },
             client: self.client.clone(),
             protocol,
-            account: self.settings.policy.account.clone(),
             received,
         }
     }
@@ -517,6 +558,15 @@ impl Session {
 }
 
 impl Transaction {
+    /// Adds a recipient; one that is there already is only asked for in one more way.
+    fn add(&mut self, recipient: Recipient) {
+        if let Some(known) = self.known.get(&recipient.address).and_then(|place| self.recipients.get_mut(*place)) {
+            return known.join(recipient);
+        }
+        self.known.insert(recipient.address.clone(), self.recipients.len());
+        self.recipients.push(recipient);
+    }
+
     fn check_recipients(&self) -> Result<(), Refusal> {
         match (self.recipients.is_empty(), self.refused_some) {
             (false, _) => Ok(()),

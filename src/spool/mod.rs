@@ -86,7 +86,7 @@ pub struct Upload {
     under_way: Option<Storing>,
     /// Whether it was given up. Locked while a piece is stored, so that none comes behind its removal.
     given_up: Arc<Mutex<bool>>,
-    abandon: Option<Box<dyn FnOnce(MessageId, Arc<Mutex<bool>>) + Send + Sync>>,
+    abandon: Option<Box<dyn FnOnce(MessageId) + Send + Sync>>,
 }
 
 impl Upload {
@@ -106,7 +106,7 @@ impl std::fmt::Debug for Upload {
 impl Drop for Upload {
     fn drop(&mut self) {
         if let Some(abandon) = self.abandon.take() {
-            abandon(self.id, Arc::clone(&self.given_up));
+            abandon(self.id);
         }
     }
 }
@@ -167,6 +167,8 @@ pub struct Settlement {
     pub next: Next,
     /// Whether this counts as an attempt. A connection that turned out to be stale is none.
     pub counted: bool,
+    /// The account that it went through, where that is not the message's own.
+    pub through: Option<String>,
     /// The report to the sender, where one is due.
     pub notice: Option<(Submission, Bytes)>,
     /// Until when the content is kept although nobody is owed it any more; `None`: it goes at once.
@@ -255,6 +257,7 @@ pub struct Past {
     pub at: Timestamp,
     /// `delivered`, `deferred`, `refused`, `uncertain`, `expired`, `deleted` or `exported`.
     pub outcome: String,
+    /// The one that it went through.
     pub account: String,
     pub from: ReversePath,
     pub to: Recipient,
@@ -286,6 +289,8 @@ pub struct Filter {
     pub from: Option<String>,
     /// Part of the client's name, address or login.
     pub client: Option<String>,
+    /// The account that it went through, by its whole name.
+    pub account: Option<String>,
     /// Only outcomes after which nothing is owed.
     pub only_final: bool,
     /// Entries numbered above this one, for following along.
@@ -373,6 +378,9 @@ pub enum SpoolError {
     Failed(String),
 }
 
+/// Names the account that a message is for.
+pub type Heir = Box<dyn Fn(&ReversePath, &Client) -> String + Send>;
+
 /// A durable queue. All times are handed in; the store has no clock of its own.
 #[async_trait]
 pub trait Spool: Send + Sync {
@@ -421,8 +429,9 @@ pub trait Spool: Send + Sync {
     /// What was kept last; of an account without anything, that it works.
     async fn noted(&self, account: &str) -> Result<Noted, SpoolError>;
 
-    /// Gives mail of accounts that are not in `accounts` to `heir`. Returns how many messages that were.
-    async fn adopt(&self, accounts: &[String], heir: &str) -> Result<u64, SpoolError>;
+    /// Gives mail of accounts that are not in `accounts` to the one that `heir` names, whose clock it follows from then
+    /// on without having aged. Returns how many messages that were; some of them, where there are many.
+    async fn adopt(&self, accounts: &[String], heir: Heir) -> Result<u64, SpoolError>;
 
     /// What waits, oldest first.
     async fn list(&self, which: &Which) -> Result<Vec<Queued>, SpoolError>;

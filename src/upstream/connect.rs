@@ -198,15 +198,22 @@ async fn clear_reply(tcp: &mut TcpStream, stage: Stage) -> Result<Reply, Fault> 
 }
 
 /// The reply, once its last line is there and nothing behind it.
-fn whole_reply(text: &[u8]) -> Result<Option<Reply>, Fault> {
+///
+/// # Errors
+/// What was said is none, or more than one.
+pub fn whole_reply(text: &[u8]) -> Result<Option<Reply>, Fault> {
     let Some(text) = text.strip_suffix(b"\r\n") else { return Ok(None) };
     let text = String::from_utf8_lossy(text);
     let mut lines = text.split("\r\n").peekable();
     let mut words = Vec::new();
+    let first = lines.peek().and_then(|line| line.get(..3)).map(str::to_owned);
     while let Some(line) = lines.next() {
-        let (code, rest) = line.split_at_checked(3).ok_or_else(|| Fault::Protocol(format!("\"{line}\"")))?;
-        let code: u16 = code.parse().map_err(|_| Fault::Protocol(format!("\"{line}\"")))?;
+        let (code, rest) = line.split_at_checked(3).ok_or_else(|| Fault::protocol(line))?;
+        let code: u16 = code.parse().map_err(|_| Fault::protocol(line))?;
         words.push(rest.get(1..).unwrap_or("").to_owned());
+        if first.as_deref() != line.get(..3) {
+            return Err(Fault::Protocol("one reply with two codes".to_owned()));
+        }
         match (rest.starts_with('-'), lines.peek()) {
             (true, _) => {}
             (false, None) => return Ok(Some(Reply::received(code, &words.join(" ")))),
@@ -262,6 +269,7 @@ mod tests {
     fn words_behind_the_last_reply_end_the_connection() {
         assert!(matches!(whole_reply(b"220 ready\r\n250 injected\r\n"), Err(Fault::Protocol(_))));
         assert!(matches!(whole_reply(b"HTTP/1.1 400 Bad\r\n"), Err(Fault::Protocol(_))));
+        assert!(matches!(whole_reply(b"250-ready\r\n220 ready\r\n"), Err(Fault::Protocol(_))));
     }
 
     #[tokio::test]

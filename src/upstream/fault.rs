@@ -29,6 +29,9 @@ pub(super) const OF_WHOSE_NAME: &str = "Set `host` to the name that the certific
 pub(super) const OF_WHICH_ISSUER: &str = "Something on the way intercepts TLS, such as a firewall or a virus scanner: take this machine \
     out of it, or name the file with its root certificate in `ca_file` of the account.";
 
+/// What is shown of an answer that is no SMTP.
+const SHOWN_CHARACTERS_MAX: usize = 200;
+
 /// What is wrong with a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flaw {
@@ -106,6 +109,14 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// What was said is no SMTP. It may be anything, and is shown to people: on one line, and not all of it.
+    #[must_use]
+    pub fn protocol(said: &str) -> Fault {
+        let printable = |c: char| if c.is_control() { ' ' } else { c };
+        let start: String = said.chars().take(SHOWN_CHARACTERS_MAX).map(printable).collect();
+        Fault::Protocol(format!("\"{}\"", start.trim()))
+    }
+
     /// No answer within this time.
     #[must_use]
     pub fn late(stage: Stage, after: Duration) -> Fault {
@@ -182,6 +193,17 @@ impl Fault {
 mod tests {
     use super::*;
     use rustls::pki_types::UnixTime;
+
+    #[test]
+    fn what_is_no_smtp_is_shown_without_its_control_characters_and_in_part() {
+        let said = format!("\x1b[31m\r\n{}", "x".repeat(100_000));
+        let told = Fault::protocol(&said).to_string();
+        assert!(!told.chars().any(char::is_control) && told.len() < 300, "{told}");
+        assert_eq!(
+            Fault::protocol("HTTP/1.1 \"x\"").to_string(),
+            "the mail server did not speak SMTP: \"HTTP/1.1 \"x\"\""
+        );
+    }
 
     fn handshake(cause: rustls::Error) -> Fault {
         Fault::of_handshake(&std::io::Error::new(std::io::ErrorKind::InvalidData, cause))

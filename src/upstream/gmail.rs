@@ -345,7 +345,7 @@ impl Connection {
             },
             // The replies are out of step: this one belongs to something else, and the content was not asked for.
             Some(data) if data.is_positive() => {
-                return Transacted::Broken(Fault::Protocol(format!("\"{data}\" in answer to DATA")).into());
+                return Transacted::Broken(Fault::protocol(&format!("{data} in answer to DATA")).into());
             }
             Some(data) => {
                 self.reset().await;
@@ -572,7 +572,7 @@ fn no_reply(stage: Stage, error: &lettre::transport::smtp::Error) -> Setback {
     match error.status() {
         Some(code) => Setback::Said(stage, Reply::received(code.into(), &cause)),
         // lettre calls the end of the connection an incomplete response.
-        None if error.is_response() && !cause.contains("incomplete") => Fault::Protocol(cause).into(),
+        None if error.is_response() && !cause.contains("incomplete") => Fault::protocol(&cause).into(),
         None => Fault::Closed { stage, reason: cause }.into(),
     }
 }

@@ -14,8 +14,9 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 /// Bytes that may come in without anything being said in between. The longest honest answer is that to 100
-/// recipients; a server that talks on and on is cut off here, since nobody else would count.
-const UNASKED_BYTES_MAX: usize = 256 * 1024;
+/// recipients, each with a refusal of some lines; a server that talks on and on is cut off here. lettre begins a reply
+/// anew with every line that is added to it, so this bounds time more than memory.
+const UNASKED_BYTES_MAX: usize = 64 * 1024;
 
 /// A handle to the connection; all clones are the same connection.
 #[derive(Clone)]

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use smarthost::mail::{MessageId, Submission, Timestamp};
 use smarthost::spool::{
-    AcceptError, Accepted, Backlog, Claim, Content, Filter, Lease, Noted, Order, Past, Queued, Reading, Record,
+    AcceptError, Accepted, Backlog, Claim, Content, Filter, Heir, Lease, Noted, Order, Past, Queued, Reading, Record,
     Restored, Settlement, Spool, SpoolError, Upload, Which,
 };
 
@@ -116,7 +116,7 @@ impl Spool for Stepped {
         self.spool.noted(account).await
     }
 
-    async fn adopt(&self, accounts: &[String], heir: &str) -> Result<u64, SpoolError> {
+    async fn adopt(&self, accounts: &[String], heir: Heir) -> Result<u64, SpoolError> {
         self.spool.adopt(accounts, heir).await
     }
 

@@ -17,7 +17,7 @@ use smarthost::delivery::repair::FromRule;
 use smarthost::delivery::schedule::{OnUncertain, Patience};
 use smarthost::delivery::{Delivery, Settings, repair};
 use smarthost::mail::{MessageId, ReversePath, Submission, Timestamp};
-use smarthost::policy::{Limits, Pattern, Policy, Recipients};
+use smarthost::policy::{Limits, Pattern, Policy, Recipients, Routes};
 use smarthost::spool::sqlite::SqliteSpool;
 use smarthost::spool::{Claim, Content, Filter, Lease, Order, Spool, Which};
 
@@ -113,7 +113,7 @@ fn settings() -> Settings {
             hostname: hostname.clone(),
             limits: Limits::default(),
             recipients,
-            account: "home".to_owned(),
+            routes: Routes::only("home"),
         },
         repair: repair::Settings { hostname, account_address, from: FromRule::Rewrite, send_as: Vec::new() },
     }

@@ -1,7 +1,7 @@
 //! An old device: one command, one reply, no TLS, no login.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 
 use socket2::{Domain, Socket, Type};
 
@@ -22,26 +22,27 @@ impl Device {
         device
     }
 
-    /// Connects; what is said first is left to be heard.
-    pub fn connect_without_listening(port: u16) -> Device {
-        Device::of(TcpStream::connect(("127.0.0.1", port)).expect("the relay listens"))
-    }
-
-    fn of(stream: TcpStream) -> Device {
-        stream.set_read_timeout(Some(DEADLINE)).expect("a timeout can be set");
-        stream.set_write_timeout(Some(DEADLINE)).expect("a timeout can be set");
-        Device { stream: BufReader::new(stream) }
-    }
-
-    /// The same from another address of this machine.
-    pub fn connect_from(address: [u8; 4], port: u16) -> Device {
+    /// Connects from this address of the machine, and hears the greeting.
+    pub fn connect_from(from: IpAddr, port: u16) -> Device {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("there are sockets");
-        socket.bind(&SocketAddr::from((address, 0)).into()).expect("all of 127.0.0.0/8 is ours");
-        socket.connect(&SocketAddr::from(([127, 0, 0, 1], port)).into()).expect("the relay listens");
-        let mut device = Device::of(socket.into());
+        socket.bind(&SocketAddr::from((from, 0)).into()).expect("it is an address of ours");
+        let relay = SocketAddr::from(([127, 0, 0, 1], port));
+        socket.connect(&relay.into()).expect("the relay listens");
+        let mut device = Device::over(socket.into());
         let greeting = device.hear();
         assert!(greeting.starts_with("220 "), "{greeting}");
         device
+    }
+
+    /// Connects; what is said first is left to be heard.
+    pub fn connect_without_listening(port: u16) -> Device {
+        Device::over(TcpStream::connect(("127.0.0.1", port)).expect("the relay listens"))
+    }
+
+    fn over(stream: TcpStream) -> Device {
+        stream.set_read_timeout(Some(DEADLINE)).expect("a timeout can be set");
+        stream.set_write_timeout(Some(DEADLINE)).expect("a timeout can be set");
+        Device { stream: BufReader::new(stream) }
     }
 
     /// One reply with all its lines; what there is of it, where the relay closes the connection.
@@ -61,6 +62,11 @@ impl Device {
     pub fn hears_the_end(&mut self) -> bool {
         let mut rest = Vec::new();
         self.stream.read_to_end(&mut rest).is_ok() && rest.is_empty()
+    }
+
+    /// For what a device does to its connection, and not on it.
+    pub fn stream(&mut self) -> &mut TcpStream {
+        self.stream.get_mut()
     }
 
     pub fn write(&mut self, bytes: &[u8]) {

@@ -31,6 +31,11 @@ impl Gmail {
         self.standin.ports()
     }
 
+    /// Who may log in.
+    pub fn user(&self) -> &str {
+        &self.standin.options().user
+    }
+
     pub fn ca_pem(&self) -> &str {
         self.standin.ca_pem()
     }

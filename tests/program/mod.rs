@@ -37,7 +37,7 @@ pub const DEADLINE: Duration = Duration::from_secs(30);
 const STOP_DEADLINE: Duration = Duration::from_secs(8);
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_smarthost");
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_smarthost");
 
 /// A configuration with its spool, and the relay that runs under it, if one does.
 pub struct Relay {
@@ -166,6 +166,10 @@ impl Relay {
         self.running().port
     }
 
+    pub fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
     pub fn process_id(&self) -> u32 {
         self.running().child.id()
     }
@@ -259,7 +263,12 @@ impl Relay {
     }
 
     fn program(&self, arguments: &[&str]) -> Command {
-        let mut program = Command::new(PROGRAM);
+        self.program_at(Path::new(PROGRAM), arguments)
+    }
+
+    /// The program under another path, with the same variables and in the same folder.
+    pub fn program_at(&self, path: &Path, arguments: &[&str]) -> Command {
+        let mut program = Command::new(path);
         program.args(arguments).current_dir(self.folder.path()).env_clear().envs(&self.variables);
         program.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         program
@@ -286,7 +295,8 @@ impl Running {
         let Some(ready) = self.log.wait_for_first("ready") else { return false };
         let addresses = ready["addresses"].as_str().expect("`ready` tells the addresses");
         let first = addresses.split(", ").next().and_then(|address| address.rsplit(':').next());
-        self.port = first.and_then(|port| port.parse().ok()).expect("an address ends in its port");
+        // A Unix socket has none.
+        self.port = first.and_then(|port| port.parse().ok()).unwrap_or_default();
         true
     }
 

@@ -64,7 +64,7 @@ pub fn uncertain() -> Outcome {
 }
 
 pub fn settlement(at: Timestamp, outcomes: Vec<(u32, Outcome)>, next: Next) -> Settlement {
-    Settlement { at, outcomes, next, counted: true, notice: None, keep_content_until: None }
+    Settlement { at, outcomes, next, counted: true, through: None, notice: None, keep_content_until: None }
 }
 
 pub async fn accept(spool: &dyn Spool, to: &[&str], received: Timestamp) -> MessageId {

@@ -24,7 +24,7 @@ async fn upload(spool: &dyn Spool) -> (smarthost::spool::Upload, Vec<u8>) {
 contract! {
     what_was_accepted_is_there_after_reopening(opened) {
         let mut submission = submission(&["a@example.com", "b@example.com"], at(1));
-        submission.envelope.recipients[1].original = Some(address("root@localhost"));
+        submission.envelope.recipients[1].originals = vec![address("root@localhost"), address("ups@localhost")];
         submission.envelope.smtputf8 = true;
         let accepted = opened.spool().accept(submission.clone(), small()).await.unwrap();
         opened.reopen();

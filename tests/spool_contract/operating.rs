@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use smarthost::mail::{MessageId, ReversePath};
+use smarthost::mail::{Client, MessageId, ReversePath, Timestamp};
 use smarthost::spool::{
     Backlog, BelievedLimit, Content, Filter, Next, Noted, Order, Restored, Settlement, State, TroubleNote,
     WHOLE_BYTES_MAX, Which,
@@ -141,7 +141,7 @@ contract! {
         for (place, outcome) in outcomes {
             let mut one = submission(&["Anna@example.com"], at(place));
             one.envelope.reverse_path = ReversePath::Mailbox(address(&format!("device{place}@example.org")));
-            one.envelope.recipients[0].original = Some(address(&format!("alias{place}@localhost")));
+            one.envelope.recipients[0].originals = vec![address(&format!("alias{place}@localhost"))];
             one.client.helo = format!("Printer{place}");
             spool.accept(one, small()).await.unwrap();
             let mut lease = claim(spool, at(place)).await;
@@ -238,11 +238,59 @@ contract! {
         let own = accept(spool, &["b@example.com"], at(1)).await;
         spool.grow_older("old", minute).await.unwrap();
         spool.grow_older("home", minute * 2).await.unwrap();
-        assert_eq!(spool.adopt(&["home".to_owned()], "home").await, Ok(1));
-        assert_eq!(spool.adopt(&["home".to_owned()], "home").await, Ok(0));
+        assert_eq!(spool.adopt(&["home".to_owned()], Box::new(|_, _| "home".to_owned())).await, Ok(1));
+        assert_eq!(spool.adopt(&["home".to_owned()], Box::new(|_, _| "home".to_owned())).await, Ok(0));
         let (first, second) = (claim(spool, at(1)).await, claim(spool, at(1)).await);
         assert_eq!((first.message.id, first.message.patience_ms), (id, 0));
         assert_eq!((second.message.id, second.message.patience_ms), (own, 120_000));
+    }
+
+    mail_of_accounts_that_are_gone_goes_to_the_heir_of_each(opened) {
+        let spool = opened.spool();
+        for (account, from) in [("old", "a@example.com"), ("gone", "b@example.com"), ("home", "a@example.com")] {
+            let mut one = submission(&["to@example.com"], at(0));
+            one.account = account.to_owned();
+            one.envelope.reverse_path = ReversePath::Mailbox(address(from));
+            spool.accept(one, small()).await.unwrap();
+        }
+        let accounts = ["home".to_owned(), "work".to_owned()];
+        let heir = |from: &ReversePath, _: &Client| {
+            let name = if from.to_string().starts_with('a') { "work" } else { "home" };
+            name.to_owned()
+        };
+        assert_eq!(spool.adopt(&accounts, Box::new(heir)).await, Ok(2));
+        assert_eq!(spool.adopt(&accounts, Box::new(heir)).await, Ok(0));
+        let queued = spool.list(&Which::All).await.unwrap();
+        let accounts: Vec<&str> = queued.iter().map(|queued| queued.account.as_str()).collect();
+        assert_eq!(accounts, ["work", "home", "home"]);
+    }
+
+    what_was_sent_counts_for_the_account_that_it_went_through(opened) {
+        let spool = opened.spool();
+        accept(spool, &["a@example.com", "b@example.com"], at(0)).await;
+        let mut lease = claim(spool, at(0)).await;
+        let through = Some("spare".to_owned());
+        let first = Settlement { through, ..settlement(at(1), vec![(0, delivered())], Next::RetryAt(at(1))) };
+        spool.settle(&mut lease, &first).await.unwrap();
+        let mut lease = claim(spool, at(1)).await;
+        spool.settle(&mut lease, &settlement(at(2), vec![(1, delivered())], Next::Done)).await.unwrap();
+        for account in ["home", "spare"] {
+            let sent = spool.sent_since(account, at(0)).await.unwrap();
+            assert_eq!(sent.iter().map(|(_, count)| count).sum::<u32>(), 1, "{account}");
+            let filter = Filter { account: Some(account.to_owned()), limit: 10, ..Filter::default() };
+            let past = spool.history(&filter).await.unwrap();
+            assert_eq!(past.len(), 1);
+            assert_eq!(past[0].1.account, account);
+        }
+
+        // It still does when the message has another account by then.
+        accept(spool, &["a@example.com", "b@example.com"], at(3)).await;
+        let mut lease = claim(spool, at(3)).await;
+        spool.settle(&mut lease, &settlement(at(3), vec![(0, delivered())], Next::RetryAt(at(4)))).await.unwrap();
+        assert_eq!(spool.adopt(&["work".to_owned()], Box::new(|_, _| "work".to_owned())).await, Ok(1));
+        let sent = |history: Vec<(Timestamp, u32)>| history.iter().map(|(_, count)| count).sum::<u32>();
+        assert_eq!(sent(spool.sent_since("home", at(0)).await.unwrap()), 2);
+        assert_eq!(sent(spool.sent_since("work", at(0)).await.unwrap()), 0);
     }
 
     orders_of_another_process_are_seen(opened) {

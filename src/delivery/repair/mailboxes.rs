@@ -239,6 +239,14 @@ impl<'a> Mailbox<'a> {
         self.spec
     }
 
+    /// A name without a domain, as in `root` and `root (Cron Daemon)`: an address only where mail is handed in by programs of
+    /// this machine.
+    #[must_use]
+    pub fn lone_word(&self) -> Option<&'a str> {
+        let lone = self.spec.is_none() && self.phrase.len() == 1 && self.end != End::Colon;
+        self.phrase.first().filter(|_| lone).map(|token| token.text)
+    }
+
     /// The display name, or the comment that serves as one, as words that can stand in a header. In
     /// `root (Cron Daemon)` it is the comment: the word is half an address.
     #[must_use]

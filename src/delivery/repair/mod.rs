@@ -20,13 +20,15 @@ mod fields;
 mod head;
 mod line_ends;
 mod long_lines;
-mod mailboxes;
+pub mod mailboxes;
 mod parameters;
 mod required;
 mod sender;
 mod structure;
 
 use std::sync::Arc;
+
+pub use border::may_begin_header;
 
 use body::{Findings, Rewriter};
 use line_ends::{LineEnds, Lines, LoneCr};
@@ -257,7 +259,7 @@ impl Lines for Intake {
             Place::Body(body) => body.walk.line_end(),
             Place::Header { block, line_at } => {
                 let line = block.get(*line_at..).unwrap_or_default();
-                let ends = line.is_empty() || *line_at == 0 && !border::may_begin_header(line);
+                let ends = line.is_empty() || *line_at == 0 && !may_begin_header(line);
                 block.extend_from_slice(b"\r\n");
                 *line_at = block.len();
                 if ends {

@@ -11,7 +11,7 @@ use super::fields::{CONTENT_TYPE, ENCODING};
 use super::head::{Head, Repaired};
 use super::structure::Entity;
 use super::{Settings, sender};
-use crate::mail::{Message, Protocol, Submission, header};
+use crate::mail::{Envelope, Message, Protocol, Submission, header};
 
 /// Gmail takes no longer ones (gmail.md, section 6).
 const MESSAGE_ID_BYTES_MAX: usize = 500;
@@ -36,8 +36,21 @@ pub fn repair(block: &[u8], entity: &Entity, body: &Findings, settings: &Setting
     if !head.has("To") && !head.has("Cc") {
         head.add(b"To: undisclosed-recipients:;\r\n".to_vec(), "said that the recipients are not disclosed");
     }
+    asked_for(&mut head, &message.submission.envelope);
     mime(&mut head, entity, body);
     head.finish(received(settings, message))
+}
+
+/// Shows whom the client asked for, where aliases or `redirect_all` made somebody else of it: the reader of a mailbox
+/// that everything comes to wants to know. Not where some were asked for otherwise: they would learn of blind copies.
+fn asked_for(head: &mut Head<'_>, envelope: &Envelope) {
+    let Some((first, others)) = envelope.recipients.split_first() else { return };
+    if others.iter().all(|other| other.originals == first.originals) {
+        for original in &first.originals {
+            let field = header::write("X-Original-To", &original.to_string());
+            head.add(field, "said in X-Original-To whom the client asked for");
+        }
+    }
 }
 
 /// `Received` as RFC 5321 §4.4 wants it. Without the recipient: others would learn of blind copies.

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, params};
 
+use super::rows;
 use super::sql::run;
 use crate::mail::{MessageId, Submission, Timestamp};
 use crate::spool::{Restored, WHOLE_BYTES_MAX};
@@ -83,12 +84,7 @@ pub fn add_message(
         run(
             db,
             "INSERT INTO recipient (message, place, address, original, owed) VALUES (?1, ?2, ?3, ?4, 1)",
-            params![
-                id.number(),
-                place,
-                recipient.address.to_string(),
-                recipient.original.as_ref().map(ToString::to_string),
-            ],
+            params![id.number(), place, recipient.address.to_string(), rows::originals(recipient),],
         )?;
     }
     Ok(())
@@ -131,7 +127,7 @@ fn owe_again(db: &Connection, id: MessageId, submission: &Submission) -> Result<
                 db,
                 "INSERT INTO recipient (message, place, address, original, owed)
                  SELECT ?1, coalesce(max(place) + 1, 0), ?2, ?3, 1 FROM recipient WHERE message = ?1",
-                params![id.number(), address, recipient.original.as_ref().map(ToString::to_string)],
+                params![id.number(), address, rows::originals(recipient)],
             )?;
         }
     }

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::rows;
+use super::rows::{self, SUBMISSION, SUBMISSION_COLUMNS};
 use super::sql::run;
-use crate::mail::Timestamp;
-use crate::spool::{BelievedLimit, Noted, TroubleNote};
+use crate::mail::{MessageId, Submission, Timestamp};
+use crate::spool::{BelievedLimit, Heir, Noted, TroubleNote};
 
 type Result<T> = rusqlite::Result<T>;
 
@@ -76,17 +76,38 @@ pub fn ask_retry(db: &Connection, now: Timestamp) -> Result<()> {
     Ok(())
 }
 
-/// Gives mail of unknown accounts to `heir`, whose clock it follows from then on without having aged.
-pub fn adopt(db: &Connection, accounts: &[String], heir: &str) -> Result<u64> {
+/// Messages that are given away in one transaction: acceptance waits meanwhile.
+const ADOPTED_AT_ONCE: u32 = 1000;
+
+/// Gives mail of unknown accounts away. What was sent of it already counts for whom it went through.
+pub fn adopt(db: &Connection, accounts: &[String], heir: &Heir) -> Result<u64> {
     let names = serde_json::to_string(accounts).unwrap_or_default();
-    let changed = run(
-        db,
-        "UPDATE message SET account = ?2,
-             patience_ms = coalesce((SELECT patience_ms FROM account WHERE name = ?2), 0)
-         WHERE due IS NOT NULL AND account NOT IN (SELECT value FROM json_each(?1))",
-        [names.as_str(), heir],
-    )?;
-    Ok(changed as u64)
+    let strays: Vec<(MessageId, Submission)> = db
+        .prepare_cached(&format!(
+            "SELECT {SUBMISSION}, id FROM message
+             WHERE due IS NOT NULL AND account NOT IN (SELECT value FROM json_each(?1)) LIMIT {ADOPTED_AT_ONCE}"
+        ))?
+        .query_map([names], |row| Ok((rows::id(row, SUBMISSION_COLUMNS)?, rows::submission(row)?)))?
+        .collect::<Result<_>>()?;
+    if !strays.is_empty() {
+        let ids: Vec<i64> = strays.iter().map(|(id, _)| id.number()).collect();
+        run(
+            db,
+            "UPDATE past SET account = (SELECT account FROM message WHERE id = past.message)
+             WHERE account IS NULL AND message IN (SELECT value FROM json_each(?1))",
+            [format!("{ids:?}")],
+        )?;
+    }
+    for (id, Submission { envelope, client, .. }) in &strays {
+        run(
+            db,
+            "UPDATE message SET account = ?2,
+                 patience_ms = coalesce((SELECT patience_ms FROM account WHERE name = ?2), 0)
+             WHERE id = ?1",
+            params![id.number(), heir(&envelope.reverse_path, client)],
+        )?;
+    }
+    Ok(strays.len() as u64)
 }
 
 /// Lets an account's clock go on.

@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::accept::{add_content, add_message, forget_content, whole};
-use super::past::add_past;
+use super::past::{Entry, add_past};
 use super::rows::{self, SUBMISSION, SUBMISSION_COLUMNS};
 use super::sql::run;
 use crate::mail::{Message, MessageId, Outcome, Timestamp};
@@ -124,7 +124,7 @@ pub fn settle(
         return Ok(false);
     }
     for (place, outcome) in outcomes.iter().filter(|(_, outcome)| outcome.is_final() || !told_before) {
-        settle_recipient(db, id, *place, outcome, *at)?;
+        settle_recipient(db, id, *place, outcome, settlement)?;
     }
     if *next == Next::Done {
         finish(db, id, settlement)?;
@@ -141,11 +141,18 @@ fn is_last_reply(db: &Connection, id: MessageId, reply: Option<&str>) -> Result<
         .query_row(params![id.number(), reply], |row| row.get(0))
 }
 
-fn settle_recipient(db: &Connection, id: MessageId, place: u32, outcome: &Outcome, at: Timestamp) -> Result<()> {
+fn settle_recipient(
+    db: &Connection,
+    id: MessageId,
+    place: u32,
+    outcome: &Outcome,
+    settlement: &Settlement,
+) -> Result<()> {
     if outcome.is_final() {
         run(db, "UPDATE recipient SET owed = 0 WHERE message = ?1 AND place = ?2", params![id.number(), place])?;
     }
-    add_past(db, id, place, outcome.word(), &outcome.reason(), at)
+    let through = settlement.through.as_deref();
+    add_past(db, id, place, &Entry { at: settlement.at, outcome: outcome.word(), reply: &outcome.reason(), through })
 }
 
 /// Lets the content go, if really nobody is owed it; where a delivery was mistaken about that, it is due again.

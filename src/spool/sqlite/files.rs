@@ -9,13 +9,13 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, chown};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension};
 
-use super::schema::sync_folder;
+use super::schema::{self, sync_folder};
 use crate::mail::MessageId;
 
 /// What is read at once.
@@ -72,14 +72,8 @@ impl Files {
         sync_folder(&self.folder)
     }
 
-    /// What root makes beside a relay of another user must be that user's, or the relay could not read it. SQLite does
-    /// the same with its files.
     fn give_to_owner(&self, path: &Path, made: &File) -> io::Result<()> {
-        let owner = self.folder.parent().unwrap_or(&self.folder).metadata()?;
-        if made.metadata()?.uid() == owner.uid() {
-            return Ok(());
-        }
-        chown(path, Some(owner.uid()), Some(owner.gid()))
+        schema::give_to_owner(self.folder.parent().unwrap_or(&self.folder), path, made)
     }
 
     /// Puts a content of so many `bytes` and its name on stable storage.

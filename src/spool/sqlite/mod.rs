@@ -32,8 +32,8 @@ use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 
 use super::{
-    AcceptError, Accepted, Backlog, Claim, Content, Filter, Lease, Next, Noted, Order, Past, Queued, Reading, Record,
-    Restored, Settlement, Spool, SpoolError, Upload, Which,
+    AcceptError, Accepted, Backlog, Claim, Content, Filter, Heir, Lease, Next, Noted, Order, Past, Queued, Reading,
+    Record, Restored, Settlement, Spool, SpoolError, Upload, Which,
 };
 use crate::mail::{MessageId, Submission, Timestamp};
 use files::Files;
@@ -279,14 +279,15 @@ impl From<Failure> for SpoolError {
 impl Spool for SqliteSpool {
     fn upload(&self, now: Timestamp) -> Upload {
         let (writer, files) = (self.writer.clone(), self.files.clone());
-        let abandon = move |id, given_up: Arc<Mutex<bool>>| {
+        let given_up = Arc::<Mutex<bool>>::default();
+        let locked = Arc::clone(&given_up);
+        let abandon = move |id| {
             writer.write_behind(move |db| {
-                *lock(&given_up) = true;
+                *lock(&locked) = true;
                 files.remove_unneeded(db, id)
             });
         };
-        let (id, given_up) = (self.numbers.next(now), Arc::default());
-        Upload { id, bytes: 0, under_way: None, given_up, abandon: Some(Box::new(abandon)) }
+        Upload { id: self.numbers.next(now), bytes: 0, under_way: None, given_up, abandon: Some(Box::new(abandon)) }
     }
 
     async fn append(&self, upload: &mut Upload, piece: Bytes) -> Result<(), AcceptError> {
@@ -432,8 +433,8 @@ impl Spool for SqliteSpool {
         self.read(move |db| accounts::noted(db, &account)).await
     }
 
-    async fn adopt(&self, accounts: &[String], heir: &str) -> Result<u64, SpoolError> {
-        let (accounts, heir) = (accounts.to_vec(), heir.to_owned());
+    async fn adopt(&self, accounts: &[String], heir: Heir) -> Result<u64, SpoolError> {
+        let accounts = accounts.to_vec();
         Ok(self.writer.write(Until::Synced, move |db| accounts::adopt(db, &accounts, &heir)).await?)
     }
 

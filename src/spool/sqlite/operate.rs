@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::accept::forget_content;
 use super::accounts;
-use super::past::{self, add_past};
+use super::past::{self, Entry, add_past};
 use super::rows::{self, SUBMISSION, SUBMISSION_COLUMNS};
 use super::sql::run;
 use crate::mail::{MessageId, Timestamp};
@@ -99,7 +99,7 @@ pub fn order(db: &Connection, which: &Which, order: Order, now: Timestamp, deliv
 fn write_off(db: &Connection, id: MessageId, outcome: &str, words: &str, now: Timestamp) -> Result<()> {
     for (place, _, owed) in rows::recipients(db, id)? {
         if owed {
-            add_past(db, id, place, outcome, words, now)?;
+            add_past(db, id, place, &Entry { at: now, outcome, reply: words, through: None })?;
         }
     }
     run(db, "UPDATE recipient SET owed = 0 WHERE message = ?1", [id.number()])?;

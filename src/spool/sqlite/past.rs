@@ -14,18 +14,28 @@ use crate::spool::{Filter, Past};
 
 type Result<T> = rusqlite::Result<T>;
 
+/// What is new in a line of the history.
+pub struct Entry<'a> {
+    pub at: Timestamp,
+    pub outcome: &'a str,
+    pub reply: &'a str,
+    /// The account that it went through, where that is not the message's own.
+    pub through: Option<&'a str>,
+}
+
 /// Adds one line to the history.
-pub fn add_past(db: &Connection, id: MessageId, place: u32, outcome: &str, reply: &str, at: Timestamp) -> Result<()> {
+pub fn add_past(db: &Connection, id: MessageId, place: u32, entry: &Entry<'_>) -> Result<()> {
+    let Entry { at, outcome, reply, through } = entry;
     run(
         db,
-        "INSERT INTO past (message, place, at, outcome, reply, attempts)
-         VALUES (?1, ?2, ?3, ?4, ?5, (SELECT attempts FROM message WHERE id = ?1))",
-        params![id.number(), place, at.as_millisecond(), outcome, reply],
+        "INSERT INTO past (message, place, at, outcome, reply, attempts, account)
+         VALUES (?1, ?2, ?3, ?4, ?5, (SELECT attempts FROM message WHERE id = ?1), ?6)",
+        params![id.number(), place, at.as_millisecond(), outcome, reply, through],
     )?;
     Ok(())
 }
 
-const PAST: &str = "SELECT message.account, message.received, message.reverse_path, message.smtputf8, message.protocol,
+const PAST: &str = "SELECT coalesce(past.account, message.account), message.received, message.reverse_path, message.smtputf8, message.protocol,
          message.helo, message.ip, message.login, recipient.address, recipient.original, past.number, past.message, past.at,
          past.outcome, past.reply, past.attempts
      FROM past JOIN message ON message.id = past.message
@@ -58,6 +68,7 @@ pub fn history(db: &Connection, filter: &Filter) -> Result<Vec<(i64, Past)>> {
              AND (?5 IS NULL OR instr(lower(message.helo), ?5) OR instr(message.ip, ?5)
                  OR instr(lower(message.login), ?5))
              AND (?6 = 0 OR past.outcome NOT IN ('deferred', 'uncertain'))
+             AND (?8 IS NULL OR coalesce(past.account, message.account) = ?8)
          ORDER BY past.number DESC LIMIT ?7"
     ))?
     .query_map(
@@ -69,6 +80,7 @@ pub fn history(db: &Connection, filter: &Filter) -> Result<Vec<(i64, Past)>> {
             filter.client.as_deref().map(str::to_lowercase),
             filter.only_final,
             i64::try_from(filter.limit).unwrap_or(i64::MAX),
+            filter.account,
         ],
         past,
     )?
@@ -94,7 +106,8 @@ fn last_before(db: &Connection, time: Timestamp) -> Result<i64> {
 pub fn sent_since(db: &Connection, account: &str, since: Timestamp) -> Result<Vec<(Timestamp, u32)>> {
     db.prepare_cached(
         "SELECT min(past.at), count(*) FROM past JOIN message ON message.id = past.message
-         WHERE past.number > ?3 AND past.at >= ?2 AND past.outcome = 'delivered' AND message.account = ?1
+         WHERE past.number > ?3 AND past.at >= ?2 AND past.outcome = 'delivered'
+             AND coalesce(past.account, message.account) = ?1
          GROUP BY past.at / 60000 ORDER BY 1",
     )?
     .query_map(params![account, since.as_millisecond(), last_before(db, since)?], |row| {
@@ -107,7 +120,8 @@ pub fn sent_since(db: &Connection, account: &str, since: Timestamp) -> Result<Ve
 pub fn count_since(db: &Connection, account: &str, outcome: &str, since: Timestamp) -> Result<u64> {
     db.prepare_cached(
         "SELECT count(*) FROM past JOIN message ON message.id = past.message
-         WHERE past.number > ?4 AND past.at >= ?3 AND past.outcome = ?2 AND message.account = ?1",
+         WHERE past.number > ?4 AND past.at >= ?3 AND past.outcome = ?2
+             AND coalesce(past.account, message.account) = ?1",
     )?
     .query_row(params![account, outcome, since.as_millisecond(), last_before(db, since)?], |row| rows::count(row, 0))
 }

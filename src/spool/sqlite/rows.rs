@@ -42,9 +42,16 @@ pub fn recipients(db: &Connection, id: MessageId) -> rusqlite::Result<Vec<(u32, 
 
 /// Reads a recipient from two neighbouring columns.
 pub fn recipient(row: &Row<'_>, column: usize) -> rusqlite::Result<Recipient> {
-    let original: Option<String> = row.get(column + 1)?;
-    let original = original.map(|text| parse(column + 1, &text)).transpose()?;
-    Ok(Recipient { address: parse(column, &row.get::<_, String>(column)?)?, original })
+    let lines: Option<String> = row.get(column + 1)?;
+    let originals = lines.iter().flat_map(|lines| lines.lines()).map(|text| parse(column + 1, text));
+    let originals = originals.collect::<rusqlite::Result<_>>()?;
+    Ok(Recipient { address: parse(column, &row.get::<_, String>(column)?)?, originals })
+}
+
+/// Whom the client asked for, one a line; no address holds a line end. Null: the address itself.
+pub fn originals(recipient: &Recipient) -> Option<String> {
+    let lines: Vec<String> = recipient.originals.iter().map(Address::to_string).collect();
+    Some(lines.join("\n")).filter(|lines| !lines.is_empty())
 }
 
 /// Reads a reverse-path; empty is the null path.

@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ const STEPS: &[&str] = &[
     include_str!("schema_2.sql"),
     include_str!("schema_3.sql"),
     include_str!("schema_4.sql"),
+    include_str!("schema_5.sql"),
 ];
 /// Before this, two connections could corrupt the database at the same instant (sqlite.org/changes.html, 3.51.3).
 const SQLITE_VERSION_MIN: i32 = 3_051_003;
@@ -133,8 +134,20 @@ pub fn make_folder(folder: &Path) -> Result<(), OpenError> {
     DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
     // SQLite gives its other files the mode of this one.
     let options = OpenOptions::new().append(true).create(true).mode(0o600).clone();
-    options.open(database(folder)).and_then(|file| file.sync_all()).map_err(failed)?;
+    let path = database(folder);
+    let made = options.open(&path).and_then(|file| file.sync_all().and_then(|()| give_to_owner(folder, &path, &file)));
+    made.map_err(failed)?;
     sync_folder(folder).map_err(failed)
+}
+
+/// What root makes in the `folder` of a relay of another user must be that user's, or the relay could not read it. SQLite
+/// does the same with its further files.
+///
+/// # Errors
+/// As the system says.
+pub fn give_to_owner(folder: &Path, path: &Path, made: &File) -> io::Result<()> {
+    let owner = folder.metadata()?;
+    if made.metadata()?.uid() == owner.uid() { Ok(()) } else { chown(path, Some(owner.uid()), Some(owner.gid())) }
 }
 
 /// Makes the names in a folder, and its own name, survive a power cut.
@@ -176,6 +189,9 @@ pub fn open_writer(folder: &Path, check: bool) -> Result<Connection, OpenError> 
         return Err(OpenError::OldLibrary(rusqlite::version()));
     }
     let path = database(folder);
+    // Two who make the tables at the same time would be in each other's way. Released when this returns.
+    let alone = File::open(folder).and_then(|folder| folder.lock().map(|()| folder));
+    let _alone = alone.map_err(|reason| OpenError::Folder { path: folder.to_owned(), reason })?;
     refuse_lone_log(folder)?;
     let failed = |reason| explain(&path, reason);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;

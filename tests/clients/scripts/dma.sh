@@ -1,0 +1,3 @@
+#!/bin/bash
+# dma with a smarthost, as the `sendmail` of a system.
+exec "$SCRIPTS/private-root.sh" dma "$SCRIPTS/dma-inside.sh"

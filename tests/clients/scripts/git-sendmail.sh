@@ -1,0 +1,2 @@
+#!/bin/sh
+HOST=$SENDMAIL exec "$SCRIPTS/git-send-email.sh"

@@ -1,0 +1,2 @@
+#!/bin/sh
+POOL=1 exec "$SCRIPTS/nodemailer.js"
