@@ -21,6 +21,10 @@ impl Enhanced {
     /// Reads `5.7.8`; anything else is `None`.
     #[must_use]
     pub fn parse(word: &str) -> Option<Enhanced> {
+        // `parse` would take a sign.
+        if !word.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+            return None;
+        }
         let mut parts = word.split('.');
         let class = parts.next()?.parse().ok().filter(|class| [2, 4, 5].contains(class))?;
         let enhanced = Enhanced(class, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
@@ -215,6 +219,13 @@ mod tests {
         assert_eq!(reply.enhanced(), Some(Enhanced(5, 7, 8)));
         assert_eq!(reply.text(), "Username and Password not accepted. Go to https://x/ - gsmtp");
         assert_eq!(reply.to_string(), "535 5.7.8 Username and Password not accepted. Go to https://x/ - gsmtp");
+    }
+
+    #[test]
+    fn an_enhanced_code_has_no_sign() {
+        assert_eq!(Enhanced::parse("5.7.8"), Some(Enhanced(5, 7, 8)));
+        assert_eq!(Enhanced::parse("+5.7.8"), None);
+        assert_eq!(Enhanced::parse("5.+7.8"), None);
     }
 
     #[test]
