@@ -21,14 +21,11 @@ impl Enhanced {
     /// Reads `5.7.8`; anything else is `None`.
     #[must_use]
     pub fn parse(word: &str) -> Option<Enhanced> {
-        // `parse` would take a sign.
-        if !word.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
-            return None;
-        }
         let mut parts = word.split('.');
         let class = parts.next()?.parse().ok().filter(|class| [2, 4, 5].contains(class))?;
         let enhanced = Enhanced(class, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
-        parts.next().is_none().then_some(enhanced)
+        // A number could begin with a sign or a zero otherwise (RFC 3463 §2 allows neither).
+        (enhanced.to_string() == word).then_some(enhanced)
     }
 }
 
@@ -222,10 +219,11 @@ mod tests {
     }
 
     #[test]
-    fn an_enhanced_code_has_no_sign() {
+    fn an_enhanced_code_is_written_in_one_way() {
         assert_eq!(Enhanced::parse("5.7.8"), Some(Enhanced(5, 7, 8)));
-        assert_eq!(Enhanced::parse("+5.7.8"), None);
-        assert_eq!(Enhanced::parse("5.+7.8"), None);
+        for word in ["+5.7.8", "5.+7.8", "05.7.8", "5.7.08", "5.7.8.0", "5.7", "3.0.0"] {
+            assert_eq!(Enhanced::parse(word), None, "{word}");
+        }
     }
 
     #[test]
