@@ -63,7 +63,7 @@ fn assert_printable(text: &str) {
     assert!(!text.chars().any(char::is_control), "{text:?} cannot be shown");
 }
 
-/// A folder in memory, where that can be had and `TMPDIR` does not say otherwise. A fuzzer ends without a goodbye and leaves it
+/// A folder in memory, where that can be had and `TMPDIR` does not say otherwise. A fuzzer that found something leaves it
 /// behind; `tests/run` gives it a `TMPDIR` of its own.
 fn folder() -> tempfile::TempDir {
     let wanted = std::env::var_os("TMPDIR").unwrap_or_else(|| "/dev/shm".into());
