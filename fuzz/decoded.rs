@@ -90,8 +90,13 @@ fn part_headers_are_closed(message: &Message<'_>, boundaries: &mut Vec<Vec<u8>>)
     })
 }
 
-/// Every boundary is there, ends once, and no other container goes on meanwhile.
+/// Every boundary is there, ends once, and no other container goes on meanwhile. Within a line it stands nowhere: the
+/// other parser would find it there too.
 fn is_nested(original: &[u8], boundaries: &[Vec<u8>]) -> bool {
+    let begins_line = |at: usize| at > 0 && original[at - 1] == b'\n';
+    if boundaries.iter().any(|boundary| !memchr::memmem::find_iter(original, boundary).all(begins_line)) {
+        return false;
+    }
     let (mut open, mut ended): (Vec<&[u8]>, Vec<&[u8]>) = (Vec::new(), Vec::new());
     for line in original.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii_end) {
         let known: Vec<&Vec<u8>> = boundaries.iter().filter(|boundary| line.starts_with(boundary)).collect();
@@ -152,7 +157,7 @@ fn is_of_known_encoding(original: &[u8]) -> bool {
     let text = String::from_utf8_lossy(original).to_ascii_lowercase();
     text.match_indices("content-transfer-encoding").all(|(at, name)| {
         let value = text[at + name.len()..].lines().next().unwrap_or_default();
-        ENCODINGS.iter().any(|known| value.trim_start_matches(':').trim() == *known)
+        ENCODINGS.iter().any(|known| value.trim_start_matches(':').trim_matches([' ', '\t', '\r']) == *known)
     })
 }
 

@@ -292,6 +292,36 @@ async fn a_full_disk_refuses_mail_leaves_nothing_behind_and_recovers() {
     spool.close();
 }
 
+#[tokio::test]
+async fn no_client_fills_the_disk_alone() {
+    let Some(disk) = TinyDisk::mount() else {
+        println!("SKIPPED: the share of a client, since mounting a small disk is not permitted here");
+        return;
+    };
+    let spool = open(disk.0.path());
+    spool.limit_share(50);
+    let of = |last: u8| {
+        let mut submission = submission(&["a@example.com"], at(0));
+        submission.client.ip = Some([192, 0, 2, last].into());
+        submission
+    };
+    let mut accepted = 0;
+    let error = loop {
+        match spool.accept(of(1), large()).await {
+            Ok(_) => accepted += 1,
+            Err(error) => break error,
+        }
+        assert!(accepted < 100, "one client gets all of it");
+    };
+    assert!(matches!(&error, AcceptError::Full(words) if words.contains("limits.spool_share")), "{error:?}");
+    assert!(accepted > 2);
+    spool.accept(of(2), large()).await.unwrap();
+    let mut lease = claim(&spool, at(1)).await;
+    spool.settle(&mut lease, &settlement(at(2), vec![(0, delivered())], Next::Done)).await.unwrap();
+    spool.accept(of(1), large()).await.unwrap();
+    spool.close();
+}
+
 /// A disk full to the last byte would be a trap: what frees room has to be written first.
 #[tokio::test]
 async fn mail_that_is_delivered_or_deleted_frees_a_full_disk_without_a_restart() {

@@ -62,3 +62,10 @@ fn cut(bytes: &[u8], seed: u8) -> Vec<&[u8]> {
 fn assert_printable(text: &str) {
     assert!(!text.chars().any(char::is_control), "{text:?} cannot be shown");
 }
+
+/// A folder in memory, where that can be had and `TMPDIR` does not say otherwise. A fuzzer that found something leaves it
+/// behind; `tests/run` gives it a `TMPDIR` of its own.
+fn folder() -> tempfile::TempDir {
+    let wanted = std::env::var_os("TMPDIR").unwrap_or_else(|| "/dev/shm".into());
+    tempfile::tempdir_in(wanted).or_else(|_| tempfile::tempdir()).unwrap()
+}

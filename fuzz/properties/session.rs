@@ -13,7 +13,7 @@ use smarthost::smtp::{Action, Auth, FURTHER_PIECE_BYTES, Input, Offer, Session, 
 use smarthost::spool::sqlite::SqliteSpool;
 use smarthost::spool::{Accepted, Content, Spool};
 
-use super::{assert_printable, choices, cut};
+use super::{assert_printable, choices, cut, folder};
 
 pub fn holds(input: &[u8]) {
     let ([rules, answers, seed, offered], said) = choices(input);
@@ -229,7 +229,7 @@ struct Store {
 
 impl Store {
     fn new() -> Store {
-        let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+        let folder = folder();
         let spool = SqliteSpool::open(folder.path(), Timestamp::UNIX_EPOCH).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         Store { spool, messages: 0, _folder: folder, runtime }

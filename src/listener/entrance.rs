@@ -26,10 +26,11 @@ pub enum TlsMode {
 }
 
 /// How long a client on an `auto` port may take to begin a handshake, before it is greeted in the clear. A client that
-/// wants TLS speaks as soon as it is connected, so this has to cover no more than a slow processor and a lost packet; one
-/// that wants none waits for the greeting, and would wait for ten seconds at least (legacy-clients.md, section 1). Whoever
-/// opens a connection for each message pays this for each; a listener that is not `auto` greets at once.
-const FIRST_WORD: Duration = Duration::from_millis(200);
+/// wants TLS speaks as soon as it is connected, so this has to cover no more than a slow processor (200 ms were too short
+/// for Java on a busy one) and a lost packet; one that wants none waits for the greeting, and would wait for ten seconds at
+/// least (legacy-clients.md, section 1). Whoever opens a connection for each message pays this for each; a listener that
+/// is not `auto` greets at once.
+const FIRST_WORD: Duration = Duration::from_secs(1);
 /// The first byte of a handshake in every version (RFC 8446 §5.1). No command begins so.
 const HANDSHAKE: u8 = 0x16;
 /// A proxy sends its header together with the connection.

@@ -24,7 +24,8 @@ impl Enhanced {
         let mut parts = word.split('.');
         let class = parts.next()?.parse().ok().filter(|class| [2, 4, 5].contains(class))?;
         let enhanced = Enhanced(class, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
-        parts.next().is_none().then_some(enhanced)
+        // A number could begin with a sign or a zero otherwise (RFC 3463 §2 allows neither).
+        (enhanced.to_string() == word).then_some(enhanced)
     }
 }
 
@@ -289,6 +290,14 @@ mod tests {
         assert_eq!(reply.enhanced(), Some(Enhanced(5, 7, 8)));
         assert_eq!(reply.text(), "Username and Password not accepted. Go to https://x/ - gsmtp");
         assert_eq!(reply.to_string(), "535 5.7.8 Username and Password not accepted. Go to https://x/ - gsmtp");
+    }
+
+    #[test]
+    fn an_enhanced_code_is_written_in_one_way() {
+        assert_eq!(Enhanced::parse("5.7.8"), Some(Enhanced(5, 7, 8)));
+        for word in ["+5.7.8", "5.+7.8", "05.7.8", "5.7.08", "5.7.8.0", "5.7", "3.0.0"] {
+            assert_eq!(Enhanced::parse(word), None, "{word}");
+        }
     }
 
     #[test]

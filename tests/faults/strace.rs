@@ -26,7 +26,7 @@ impl Fault {
         let mut words = vec!["-f".to_owned(), "-o".to_owned(), trace.display().to_string()];
         words.extend(["-e".to_owned(), format!("trace={calls}")]);
         words.extend(["-e".to_owned(), format!("inject={calls}:{what}")]);
-        for name in ["", "lock", "spool.db", "spool.db-wal", "spool.db-shm", "spool.db-journal", "content"] {
+        for name in ["", "lock", "spool.db", "spool.db-wal", "spool.db-shm", "spool.db-journal"] {
             if let Some(spool) = spool {
                 // A path that ends in a slash is another one to strace.
                 let path = if name.is_empty() { spool.to_owned() } else { spool.join(name) };

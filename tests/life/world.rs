@@ -408,6 +408,11 @@ impl World {
         for name in ["spool.db", "spool.db-wal", "lock"] {
             std::fs::copy(self.folder.path().join(name), image.path().join(name)).unwrap();
         }
+        let contents = image.path().join("content");
+        std::fs::create_dir(&contents).unwrap();
+        for file in std::fs::read_dir(self.folder.path().join("content")).into_iter().flatten().map(Result::unwrap) {
+            std::fs::copy(file.path(), contents.join(file.file_name())).unwrap();
+        }
         self.drop_attempts();
         self.close();
         self.folder = image;

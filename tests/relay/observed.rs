@@ -88,8 +88,11 @@ fn no_secret_is_told_anywhere() {
     told += &relay.ask(&["check"]);
     told += &relay.ask(&["history", "--attempts"]);
     told += &relay.stop().text();
-    for file in fs::read_dir(relay.spool()).unwrap() {
-        told += &String::from_utf8_lossy(&fs::read(file.unwrap().path()).unwrap());
+    for folder in [relay.spool(), relay.spool().join("content"), relay.spool().join("trace")] {
+        let files = fs::read_dir(folder).into_iter().flatten().map(|file| file.unwrap().path());
+        for file in files.filter(|path| path.is_file()) {
+            told += &String::from_utf8_lossy(&fs::read(file).unwrap());
+        }
     }
     let dense: String = APP_PASSWORD.split(' ').collect();
     let plain = |password: &str| STANDARD.encode(format!("\0me@gmail.com\0{password}"));

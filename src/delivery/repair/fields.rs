@@ -8,6 +8,7 @@ use std::borrow::Cow;
 
 use super::mailboxes;
 use super::parameters::Parameterised;
+use super::structure::may_be_encoding;
 use crate::mail::header::{self, Field, FieldWriter, WORD_BYTES_MAX};
 
 pub const ENCODING: &str = "Content-Transfer-Encoding";
@@ -91,6 +92,10 @@ pub fn tidy(entry: &[u8]) -> Tidy<'_> {
         Some(Fault::Boundary) => "put the boundary in quotes",
         Some(Fault::Long) => "folded a long header line",
         Some(Fault::NoType) => "kept a Content-Type that is none as X-Invalid-Content-Type",
+        Some(Fault::NoEncoding) => {
+            let change = "kept a Content-Transfer-Encoding that is none as X-Invalid-Content-Transfer-Encoding";
+            return invalid(field.name, &field.text(), change);
+        }
     };
     match rewrite(&field, shape) {
         Some(bytes) => Tidy { name: field.name.into(), bytes: bytes.into(), change: Some(change) },
@@ -114,6 +119,7 @@ enum Fault {
     Long,
     Boundary,
     NoType,
+    NoEncoding,
 }
 
 fn fault(field: &Field<'_>, shape: Shape) -> Option<Fault> {
@@ -129,6 +135,7 @@ fn fault(field: &Field<'_>, shape: Shape) -> Option<Fault> {
         }
     }
     match () {
+        () if field.is(ENCODING) && !may_be_encoding(&field.text()) => Some(Fault::NoEncoding),
         () if is_raw => Some(Fault::Raw),
         () if header::has_long_line(field.raw) => Some(Fault::Long),
         () if field.raw.get(field.name.len()) != Some(&b':') || continuations(field).any(is_blank) => {

@@ -15,7 +15,7 @@ const DEPTH_MAX: usize = 32;
 const PARTS_MAX: u32 = 4096;
 /// Octets in the header of one part.
 const PART_HEADER_MAX: usize = 64 * 1024;
-/// A longer name of an encoding is as good as none, and may not survive in the header.
+/// A longer name of an encoding is as good as none.
 const ENCODING_BYTES_MAX: usize = 100;
 /// RFC 2046 allows 70; some programs know no limit.
 const BOUNDARY_BYTES_MAX: usize = 256;
@@ -63,10 +63,17 @@ fn content_type(header: &[u8]) -> Option<Field<'_>> {
     header::fields(header).find(|field| field.is("Content-Type") && !field.text().is_empty())
 }
 
+/// Whether this can be the name of an encoding. What cannot, does not stay in the header under that name: written anew
+/// it could look like one.
+#[must_use]
+pub fn may_be_encoding(text: &str) -> bool {
+    text.is_ascii() && text.len() <= ENCODING_BYTES_MAX
+}
+
 fn encoding_remedy(header: &[u8]) -> Remedy {
     let said = |field: &Field<'_>| field.is("Content-Transfer-Encoding") && !field.text().is_empty();
     let encoding = header::fields(header).find(said).map(|field| field.text().to_ascii_lowercase());
-    let encoding = encoding.filter(|text| text.len() <= ENCODING_BYTES_MAX);
+    let encoding = encoding.filter(|text| may_be_encoding(text));
     let word = encoding.as_deref().and_then(|text| text.split([' ', '\t', ';', '(']).next());
     match word {
         None | Some("7bit" | "8bit" | "binary" | "7-bit" | "8-bit") => Remedy::Encode,

@@ -51,7 +51,7 @@ impl Files {
     }
 
     fn create(&self, id: MessageId) -> io::Result<File> {
-        let options = OpenOptions::new().write(true).create_new(true).mode(0o600).clone();
+        let options = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).clone();
         let file = match options.open(self.path(id)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.make_folder()?;

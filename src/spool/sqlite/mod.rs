@@ -22,6 +22,7 @@ mod writer;
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -53,6 +54,8 @@ pub struct SqliteSpool {
     numbers: IdSource,
     files: Files,
     disk: Disk,
+    /// What one client may hold of the room for mail, in percent.
+    share: Arc<AtomicU8>,
     lock: Option<DaemonLock>,
 }
 
@@ -119,8 +122,14 @@ impl SqliteSpool {
             numbers: IdSource::default(),
             files: Files::of(folder),
             disk,
+            share: Arc::new(AtomicU8::new(100)),
             lock,
         })
+    }
+
+    /// From now on one client may hold so many percent of the room for mail; 100 is no limit.
+    pub fn limit_share(&self, percent: u8) {
+        self.share.store(percent, Ordering::Relaxed);
     }
 
     /// Commits what is under way and says that this was an orderly end.
@@ -195,7 +204,7 @@ fn recover(db: &Connection, files: &Files, now: Timestamp) -> rusqlite::Result<(
 const AFTER_A_PANIC: Duration = Duration::from_mins(5);
 
 /// Ids of one process differ because they are counted up; those of others because they begin elsewhere.
-struct IdSource(std::sync::atomic::AtomicU32);
+struct IdSource(AtomicU32);
 
 impl Default for IdSource {
     fn default() -> IdSource {
@@ -205,7 +214,7 @@ impl Default for IdSource {
 
 impl IdSource {
     fn next(&self, now: Timestamp) -> MessageId {
-        MessageId::new(now, self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
+        MessageId::new(now, self.0.fetch_add(1, Ordering::Relaxed))
     }
 }
 
@@ -315,8 +324,10 @@ impl Spool for SqliteSpool {
         let id = upload.as_ref().map_or_else(|| self.numbers.next(submission.received), |upload| upload.id);
         let (release, generation) = (self.releaser(submission.received), new_generation());
         let (listening, disk, files) = (Arc::clone(&self.listening), self.disk.clone(), self.files.clone());
+        let share = self.share.load(Ordering::Relaxed);
         let accept = move |db: &Connection| {
             disk.ensure_room(db, small.as_ref().map_or(0, Bytes::len) as u64)?;
+            disk.ensure_share(db, submission.client.ip, size, share)?;
             if small.is_none() && !files.holds(id, size) {
                 return Ok(None);
             }
