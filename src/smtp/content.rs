@@ -53,11 +53,12 @@ enum Fate {
 }
 
 impl Incoming {
-    /// Content behind a DATA command whose line ended so.
+    /// Content behind a DATA command whose line ended so. `lf_only`: so did all lines, and the client may do that.
     #[must_use]
-    pub fn behind(end: LineEnd) -> Incoming {
+    pub fn behind(end: LineEnd, lf_only: bool) -> Incoming {
+        let dots = if lf_only { Dots::of_lf_only() } else { Dots::behind(end) };
         let fate = Fate::Good { gathered: Vec::new(), pieces_given: false };
-        Incoming { dots: Dots::behind(end), kept: Kept { bytes: 0, header: Some(Header::default()), fate } }
+        Incoming { dots, kept: Kept { bytes: 0, header: Some(Header::default()), fate } }
     }
 
     /// Takes bytes of the client.
@@ -210,7 +211,7 @@ mod tests {
 
     /// How a message ends: its size, or the reason why it was refused.
     fn judged(content: &[u8], cut: usize) -> Result<usize, Refusal> {
-        let mut incoming = Incoming::behind(LineEnd::CrLf);
+        let mut incoming = Incoming::behind(LineEnd::CrLf, false);
         let mut out = Actions::default();
         for piece in content.chunks(cut).chain([&b"\r\n.\r\n"[..]]) {
             incoming.take(piece, &limits(), &mut out);
@@ -257,7 +258,7 @@ mod tests {
             (first + 2 * further, &[first, further]),
         ] {
             let content = vec![b'x'; size - 2];
-            let mut incoming = Incoming::behind(LineEnd::CrLf);
+            let mut incoming = Incoming::behind(LineEnd::CrLf, false);
             let mut out = Actions::default();
             incoming.take(&content, &limits, &mut out);
             assert_eq!(incoming.take(b"\r\n.\r\nQUIT", &limits, &mut out), Progress::Ended(b"QUIT"));

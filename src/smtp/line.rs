@@ -4,7 +4,8 @@
 //! cut. Memory is bounded by the longest command line allowed; content is handed on at once and in long runs.
 //!
 //! A lone LF ends a line of text, because many libraries send it, but takes no part in the end of data: only
-//! CR LF `.` CR LF is that (RFC 5321 §4.1.1.4; reliability-security.md, section 3 for what else was once believed).
+//! CR LF `.` CR LF is that (RFC 5321 §4.1.1.4; reliability-security.md, section 3 for what else was once believed). The
+//! exception is a client that is listed for it and has said every line with LF alone (legacy-clients.md, section 6).
 
 use std::borrow::Cow;
 use std::mem;
@@ -129,6 +130,8 @@ fn take_line<'a>(input: &mut &'a [u8], room: usize) -> Taken<'a> {
 #[derive(Clone, Debug)]
 pub struct Dots {
     place: Place,
+    /// Whether LF `.` LF is the end, and nothing else.
+    lf_ends: bool,
 }
 
 /// Where in the text the next byte stands. Bytes that may belong to the end of data are held back.
@@ -151,7 +154,13 @@ impl Dots {
     /// an end of data.
     #[must_use]
     pub fn behind(end: LineEnd) -> Dots {
-        Dots { place: Place::Start(end) }
+        Dots { place: Place::Start(end), lf_ends: false }
+    }
+
+    /// The same of a client that has said everything with LF alone, and may end its messages so.
+    #[must_use]
+    pub fn of_lf_only() -> Dots {
+        Dots { place: Place::Start(LineEnd::Lf), lf_ends: true }
     }
 
     /// Gives the content in `input` to `keep`, in as few runs as possible. Returns what stands behind the end of
@@ -169,6 +178,7 @@ impl Dots {
                     Place::DotCr
                 }
                 (Place::DotCr, b'\n') => return Some(behind),
+                (Place::Dot(LineEnd::Lf), b'\n') if self.lf_ends => return Some(behind),
                 // CR CR LF is a line end that some programs write by mistake: a lone dot before it is text.
                 (Place::DotCr, b'\r') => {
                     keep(b".\r");
@@ -193,7 +203,10 @@ impl Dots {
                     let (run, behind) = text_run(rest);
                     keep(run);
                     rest = behind;
-                    place_behind(run, place)
+                    match place_behind(run, place) {
+                        Place::Start(_) if self.lf_ends => Place::Start(LineEnd::Lf),
+                        place => place,
+                    }
                 }
             };
         }
@@ -355,6 +368,25 @@ mod tests {
         ] {
             let expected = (kept.to_vec(), Some(Vec::new()));
             assert_eq!(content_of(&[sent]), expected, "{}", sent.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn who_speaks_with_lf_alone_ends_so_too() {
+        for (sent, kept) in [
+            (&b".\nQUIT\n"[..], &b""[..]),
+            (b"a\n.\nQUIT\n", b"a\n"),
+            (b"a\r\n.\nQUIT\n", b"a\r\n"),
+            (b"a\r\n.\r\nb\r.\r\n.\nQUIT\n", b"a\r\n.\r\nb\r.\r\n"),
+            (b"a\n..\n.b\n.\rc\n.\nQUIT\n", b"a\n.\n.b\n.\rc\n"),
+        ] {
+            for at in 0..sent.len() - 5 {
+                let (mut dots, mut content, mut behind) = (Dots::of_lf_only(), Vec::new(), None);
+                for piece in [&sent[..at], &sent[at..]] {
+                    behind = dots.unstuff(piece, |run| content.extend_from_slice(run));
+                }
+                assert_eq!((content.as_slice(), behind), (kept, Some(&b"QUIT\n"[..])), "{}", sent.escape_ascii());
+            }
         }
     }
 

@@ -60,6 +60,8 @@ pub struct Session {
     /// Errors against the protocol so far.
     errors: usize,
     failed_logins: usize,
+    /// It may speak with LF alone, and has said nothing else.
+    lf_only: bool,
     lines: Lines,
     state: State,
 }
@@ -130,6 +132,7 @@ impl Session {
             secrets_may_follow: false,
             errors: 0,
             failed_logins: 0,
+            lf_only: offer.lf_only,
             lines,
             state,
         };
@@ -246,6 +249,7 @@ impl Session {
     }
 
     fn hear(&mut self, line: &Line<'_>, out: &mut Actions) {
+        self.lf_only &= matches!(line, Line::Whole(_, LineEnd::Lf));
         if let State::Login(..) = self.state {
             return self.hear_login(line, out);
         }
@@ -332,7 +336,7 @@ impl Session {
             }
             (state, Command::Rcpt(_)) => (state, Err(Refusal::OutOfOrder("RCPT", "Name the sender first, with MAIL"))),
             (State::Mail(transaction), Command::Data(end)) => match transaction.check_recipients() {
-                Ok(()) => (State::Data(transaction, Incoming::behind(end)), Ok(GO_AHEAD.into())),
+                Ok(()) => (State::Data(transaction, Incoming::behind(end, self.lf_only)), Ok(GO_AHEAD.into())),
                 Err(refusal) => (State::Mail(transaction), Err(refusal)),
             },
             (state, Command::Data(_)) => (state, Err(Refusal::OutOfOrder("DATA", "Name the sender first, with MAIL"))),
