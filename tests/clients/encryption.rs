@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 
 use super::desk::Desk;
@@ -26,6 +28,9 @@ certificate = "relay.pem"
 key = "relay.key"
 "#;
 
+const LOGIN: &str = "scanner";
+const PASSWORD: &str = "whatever-it-is";
+
 /// Lets a client send in the ways that it knows, with a certificate that its system trusts.
 pub fn prove(client: &Client) {
     let gmail = Gmail::start();
@@ -39,6 +44,8 @@ pub fn prove(client: &Client) {
     for (name, value) in trust {
         desk.set(name, value);
     }
+    desk.set("LOGIN", LOGIN);
+    desk.set("PASSWORD", PASSWORD);
     for (number, &tls) in client.encryption.iter().enumerate() {
         desk.set("TLS", tls);
         desk.set("PORT", &port(&relay, tls));
@@ -49,7 +56,13 @@ pub fn prove(client: &Client) {
         let received = compare::field(&gmail.received()[number], "Received");
         assert_eq!(received.contains("SMTPS "), is_encrypted, "{} with TLS {tls:?}: {received}", client.name);
     }
+    let accepted = relay.log().wait_for("accepted", client.encryption.len());
+    assert!(accepted.iter().all(|event| event["login"] == LOGIN), "{} did not log in: {accepted:#?}", client.name);
     let log = relay.stop().text();
+    let plain = format!("\0{LOGIN}\0{PASSWORD}");
+    for secret in [PASSWORD.to_owned(), STANDARD.encode(PASSWORD), STANDARD.encode(plain)] {
+        assert!(!log.contains(&secret), "{}: the log holds {secret}:\n{log}", client.name);
+    }
     assert!(!log.contains("\"warn\"") && !log.contains("\"rejected\""), "{log}");
 }
 

@@ -2,7 +2,7 @@
 # As cron and PHP call it: the recipients are read from the header. A connection for each message.
 set -euo pipefail
 auth=(--auth=off)
-[ -z "${LOGIN:-}" ] || auth=(--auth=on --user="$LOGIN" --passwordeval="echo $PASSWORD")
+[ -z "${LOGIN:-}" ] || auth=(--auth=plain --user="$LOGIN" --passwordeval="echo $PASSWORD")
 tls=(--tls=off)
 case ${TLS:-} in
 starttls) tls=(--tls=on --tls-trust-file="$SSL_CERT_FILE") ;;
