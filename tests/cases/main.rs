@@ -59,8 +59,9 @@ fn exists(proof: &str) -> bool {
     if let Some((file, test)) = proof.split_once("::") {
         let file = root().join(if file.starts_with("src/") { "" } else { "tests" }).join(file);
         let text = fs::read_to_string(file.with_extension("rs")).unwrap_or_default();
-        // A contract of the store is a test for every store, made by a macro.
-        return text.contains(&format!("fn {test}()")) || text.contains(&format!("    {test}(opened) {{"));
+        // A contract of the store is a test for every store, and a row of the clients a test, each made by a macro.
+        let ways = [format!("fn {test}()"), format!("    {test}(opened) {{"), format!("    {test} => Client {{")];
+        return ways.iter().any(|way| text.contains(way));
     }
     let file = match proof.rsplit_once('.') {
         Some((_, "smtp")) => format!("tests/smtp/{proof}"),
