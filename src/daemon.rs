@@ -120,6 +120,7 @@ impl Daemon {
             }
         }
         let spool = Arc::new(SqliteSpool::open(&config.spool, now())?);
+        spool.limit_share(config.policy.limits.spool_share_percent);
         let (stop, _) = watch::channel(false);
         let (keep, keep_settings) = watch::channel(config.keep);
         let (session, session_settings) = watch::channel(Arc::new(session_settings(&config)));
@@ -167,6 +168,7 @@ impl Daemon {
         let certificate = read_certificate(&config)?;
         let fixed = fixed_parts_that_differ(&self.config, &config);
         self.session.send_replace(Arc::new(session_settings(&config)));
+        self.spool.limit_share(config.policy.limits.spool_share_percent);
         self.keep.send_replace(config.keep);
         self.traces.send_replace(Arc::new(config.traces.clone()));
         self.certificate.replace(certificate);

@@ -93,6 +93,7 @@ pub const SECTIONS: [Section; 11] = [
             key("silence"),
             key("silence_when_full"),
             key("rate_when_full"),
+            key("spool_share"),
         ],
     },
     Section { header: "[[trace]]", keys: &[key("client"), key("folder"), key("content")] },

@@ -282,6 +282,10 @@ fn limits(document: &Document<'_>, report: &mut Report) -> Limits {
         rate_when_full_bytes_s: table
             .read("rate_when_full", value::size, report)
             .unwrap_or(usual.rate_when_full_bytes_s),
+        spool_share_percent: table
+            .read("spool_share", value::number("a number of percent", 1..=100), report)
+            .and_then(|percent| u8::try_from(percent).ok())
+            .unwrap_or(usual.spool_share_percent),
     }
 }
 

@@ -50,6 +50,8 @@ pub struct Limits {
     pub idle_when_full_s: u64,
     /// Bytes a second that a client has to say while nearly all places are taken, where it is waited for.
     pub rate_when_full_bytes_s: u64,
+    /// What waits of one client, in percent of the room for mail. 100 is no limit.
+    pub spool_share_percent: u8,
     /// Of one client. `None`: as many as it likes, which is what those who send reports for hundreds of machines need.
     pub messages_per_minute: Option<u32>,
     pub bytes_per_minute: Option<u64>,
@@ -70,6 +72,7 @@ impl Default for Limits {
             idle_timeout_s: 300,
             idle_when_full_s: 10,
             rate_when_full_bytes_s: 500,
+            spool_share_percent: 80,
             messages_per_minute: None,
             bytes_per_minute: None,
         }

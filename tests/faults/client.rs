@@ -1,8 +1,10 @@
 //! A client that the relay may leave at any moment. Every answer is `None` once it is gone.
 
 use std::io::{BufRead, BufReader, ErrorKind, Write};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
+
+use socket2::{Domain, Socket, Type};
 
 use crate::program::DEADLINE;
 
@@ -15,7 +17,18 @@ pub struct Client(BufReader<TcpStream>);
 impl Client {
     /// Connects and says HELO. `None` also where the greeting is a refusal.
     pub fn connect(port: u16) -> Option<Client> {
-        let stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+        Client::speak(TcpStream::connect(("127.0.0.1", port)).ok()?)
+    }
+
+    /// The same, as a machine with this address.
+    pub fn connect_from(ip: Ipv4Addr, port: u16) -> Option<Client> {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).ok()?;
+        socket.bind(&SocketAddr::from((ip, 0)).into()).ok()?;
+        socket.connect(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into()).ok()?;
+        Client::speak(socket.into())
+    }
+
+    fn speak(stream: TcpStream) -> Option<Client> {
         stream.set_write_timeout(Some(DEADLINE)).unwrap();
         stream.set_read_timeout(Some(GREETING_DEADLINE)).unwrap();
         if !matches!(stream.peek(&mut [0]), Ok(1..)) {

@@ -174,7 +174,27 @@ fn a_relay_that_was_killed_starts_on_a_full_disk_or_says_that_it_is_full() {
     assert_eq!(arrived, promised);
 }
 
-/// Once it runs the spool makes no further files, so it is the start that needs them.
+#[test]
+fn one_client_leaves_room_for_others() {
+    let gmail = Gmail::start();
+    let Some((mut relay, _disk)) = on_a_small_disk(&gmail) else { return };
+    relay.write_config("[limits]\nspool_share = 50\n");
+    relay.start();
+    let mut greedy = Client::connect(relay.port()).unwrap();
+    let promised = fill(&mut greedy);
+    let rejected = relay.log().wait_for("rejected", 1);
+    assert!(rejected[0]["reason"].as_str().unwrap().contains("limits.spool_share"), "{rejected:?}");
+    let mut other = Client::connect_from([127, 0, 0, 2].into(), relay.port()).unwrap();
+    assert_eq!(other.send("other@example.com", &message("other", BYTES)), Some(250));
+    gmail.script("");
+    relay.ask(&["queue", "retry", "--all"]);
+    gmail.wait_for(promised.len() as u64 + 1);
+    send_at_last(&mut greedy, "afterwards");
+    relay.wait_for_queue(0);
+    relay.stop();
+}
+
+/// Once it runs the spool makes no further files for small mail, so it is the start that needs them.
 #[test]
 fn a_disk_that_can_hold_no_more_files_is_told_at_the_start() {
     let gmail = Gmail::start();
@@ -189,7 +209,9 @@ fn a_disk_that_can_hold_no_more_files_is_told_at_the_start() {
     while File::create(relay.spool().join(format!("ballast{files}"))).is_ok() {
         files += 1;
     }
-    send_at_last(&mut Client::connect(relay.port()).unwrap(), "without-files");
+    let mut client = Client::connect(relay.port()).unwrap();
+    assert_eq!(client.send("large@example.com", &message("large", LARGE_BYTES)), Some(452));
+    send_at_last(&mut client, "without-files");
     gmail.wait_for(1);
     relay.wait_for_queue(0);
     relay.stop();
