@@ -28,6 +28,8 @@ const VERBS: [&str; 12] =
 pub struct Transcript {
     /// Whether content is wanted.
     content: bool,
+    /// LF may end a message: the client is listed for that, and has said no line with CR LF.
+    lf_ends: bool,
     /// The beginning of a line whose end did not come in yet.
     partial: Vec<u8>,
     replies: Vec<u8>,
@@ -60,7 +62,8 @@ impl Transcript {
             let _ = writeln!(text, "given {line}");
         }
         let (partial, replies) = (Vec::new(), Vec::new());
-        Transcript { content, partial, replies, talk: Talk::Command, encrypted: false, stored: 0, text }
+        let lf_ends = given.iter().any(|line| line == "lf_only");
+        Transcript { content, lf_ends, partial, replies, talk: Talk::Command, encrypted: false, stored: 0, text }
     }
 
     /// Replies were written.
@@ -147,6 +150,7 @@ impl Transcript {
         match self.talk {
             Talk::Content { bytes, left_out } => self.content_line(line, bytes, left_out),
             talk => {
+                self.lf_ends &= !line.ends_with(b"\r\n");
                 let (line, next) = mask(line, talk);
                 write_line(&mut self.text, &line);
                 let is_data = verb(&line) == "DATA" && content_asked;
@@ -156,7 +160,7 @@ impl Transcript {
     }
 
     fn content_line(&mut self, line: &[u8], bytes: usize, left_out: usize) {
-        if line == b".\r\n" {
+        if line == if self.lf_ends { &b".\n"[..] } else { b".\r\n" } {
             if left_out > 0 {
                 let _ = writeln!(self.text, "# {left_out} bytes of content are left out here");
             }
@@ -310,6 +314,24 @@ mod tests {
             "# t\nC: MAIL FROM:<a@b>\nS: 250 ok\nC! RCPT TO:<c@d>\\n\nC: DATA\nC: AUTH is no command here\nC: .\n\
              S: 250 ok\nS: 354 go\nS: 250 2.0.0 Queued as ID\nC: QUIT \\t\nS: 221 bye\nthen stored 1\nthen open\n"
         );
+    }
+
+    #[test]
+    fn what_follows_a_message_that_lf_ended_is_no_content() {
+        let secret = BASE64.encode("\0me\0secret");
+        for (given, is_masked) in [(&["lf_only".to_owned()][..], true), (&[], false)] {
+            let mut transcript = Transcript::new("t", given, false);
+            transcript.said(b"250 ok\r\n354 go\r\n250 2.0.0 Queued as 6h0\r\n");
+            transcript.heard(format!("MAIL FROM:<a@b>\nDATA\nx\n.\nAUTH PLAIN {secret}\nQUIT\n").as_bytes());
+            let text = transcript.take();
+            assert_eq!(text.contains(&format!("C! .\\n\nC! AUTH PLAIN {PLAIN}\\n\nC! QUIT\\n\n")), is_masked, "{text}");
+            assert!(!text.contains(&secret) && !text.contains("C! x"), "{text}");
+        }
+        let mut crlf = Transcript::new("t", &["lf_only".to_owned()], false);
+        crlf.said(b"354 go\r\n");
+        crlf.heard(b"DATA\r\nx\n.\ny\r\n.\r\nQUIT\r\n");
+        let text = crlf.take();
+        assert!(!text.contains(": y") && text.contains("C: .\nC: QUIT\n"), "{text}");
     }
 
     #[test]
