@@ -277,7 +277,7 @@ impl Session {
                 if let State::Mail(transaction) = &mut self.state {
                     transaction.refused_some |= command::is_verb(text, "RCPT");
                 }
-                self.secrets_may_follow = is_secret || command::is_verb(text, "AUTH");
+                self.secrets_may_follow = is_secret || command::is_meant_as_auth(text);
                 let (refusal, shown) = if is_secret { conceal(refusal) } else { (refusal, command::shown(text)) };
                 self.refuse(refusal, shown, out);
             }

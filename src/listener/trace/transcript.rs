@@ -9,6 +9,8 @@ use std::fmt::Write;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
+use crate::smtp::command;
+
 /// What stands in the place of secrets: a user `user` with the password `password`.
 const PLAIN: &str = "AHVzZXIAcGFzc3dvcmQ=";
 const USER: &str = "dXNlcg==";
@@ -22,6 +24,21 @@ const CONTENT_BYTES_MAX: usize = 64 * 1024;
 
 const VERBS: [&str; 12] =
     ["HELO", "EHLO", "MAIL", "RCPT", "DATA", "RSET", "NOOP", "VRFY", "HELP", "QUIT", "STARTTLS", "EXPN"];
+
+/// Words behind AUTH that are no secrets; another one may be a password without the word that belongs before it.
+const MECHANISMS: [&str; 11] = [
+    "PLAIN",
+    "LOGIN",
+    "CRAM-MD5",
+    "DIGEST-MD5",
+    "NTLM",
+    "GSSAPI",
+    "XOAUTH2",
+    "OAUTHBEARER",
+    "SCRAM-SHA-1",
+    "SCRAM-SHA-256",
+    "EXTERNAL",
+];
 
 /// Writes down one conversation.
 #[derive(Debug)]
@@ -196,13 +213,11 @@ fn verb(line: &[u8]) -> String {
 /// The line without a secret, and what the next one is.
 fn mask(line: &[u8], talk: Talk) -> (Vec<u8>, Talk) {
     let verb = verb(line);
-    if verb == "AUTH" {
-        return (mask_auth(line), Talk::Secret(0));
-    }
     match talk {
-        Talk::Secret(count) if !VERBS.contains(&verb.as_str()) => {
+        Talk::Secret(count) if verb != "AUTH" && !VERBS.contains(&verb.as_str()) => {
             (mask_answer(line, count), Talk::Secret(count.saturating_add(1)))
         }
+        _ if command::is_meant_as_auth(line) => (mask_auth(line), Talk::Secret(0)),
         _ => (line.to_vec(), Talk::Command),
     }
 }
@@ -214,7 +229,11 @@ fn mask_auth(line: &[u8]) -> Vec<u8> {
     let mut parts = words.split_ascii_whitespace();
     let (verb, mechanism) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     let rest: Vec<&str> = parts.collect();
+    let is_mechanism = mechanism.is_empty() || MECHANISMS.iter().any(|known| known.eq_ignore_ascii_case(mechanism));
     let shown = match rest.as_slice() {
+        // Not heard as AUTH, so it is not shown as AUTH.
+        _ if words.get(..4).is_none_or(|start| start != verb) => MASKED.to_owned(),
+        _ if !is_mechanism => format!("{verb} {MASKED}"),
         [] => words.trim_end().to_owned(),
         [only] if *only == "=" || *only == "*" => format!("{verb} {mechanism} {only}"),
         [first, ..] => {
@@ -357,6 +376,9 @@ mod tests {
                 format!("C! AUTH LOGIN {USER}\\n\nC! {USER}\\n\nC: RSET\n"),
             ),
             ("AUTH LOGIN\r\nme\r\nsecret\r\n".to_owned(), format!("C: AUTH LOGIN\nC: {MASKED}\nC: {MASKED}\n")),
+            (format!("  AUTH PLAIN {secret}\r\n{password}\r\n"), format!("C: {MASKED}\nC: {USER}\n")),
+            (format!("AUTH=PLAIN {secret}\r\n"), format!("C: {MASKED}\n")),
+            (format!("AUTH {password}\r\n"), format!("C: AUTH {MASKED}\n")),
             (format!("AUTH XOAUTH2 {password}\r\n*\r\n"), format!("C: AUTH XOAUTH2 {USER}\nC: *\n")),
         ] {
             let text = recorded(&[(&heard, "502 5.5.1 no\n")], true);
