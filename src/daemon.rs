@@ -171,11 +171,17 @@ impl Daemon {
         self.spool.limit_share(config.policy.limits.spool_share_percent);
         self.keep.send_replace(config.keep);
         self.traces.send_replace(Arc::new(config.traces.clone()));
-        self.certificate.replace(certificate);
+        if certificate.is_some() {
+            self.certificate.replace(certificate);
+        }
         for settings in &config.listeners {
             if let Some(door) = self.doors.get(&settings.address) {
                 door.send_replace(settings.clone());
             }
+        }
+        // An address that is no longer written stays open until the restart, and must not begin to speak in the clear.
+        if self.doors.values().all(|door| door.borrow().tls == TlsMode::Off) {
+            self.certificate.replace(None);
         }
         self.delivery.replace(&self.spool, &config, trusts).await;
         let changes = match fixed.as_slice() {
@@ -194,7 +200,9 @@ impl Daemon {
         self.delivery.stop.send_replace(true);
         self.housekeeping.abort();
         self.orders.abort();
-        self.certificate.replace(None);
+        if let Some(keeper) = &self.certificate.keeper {
+            keeper.abort();
+        }
         let orderly = async {
             while self.listeners.join_next().await.is_some() {}
             while self.delivery.tasks.join_next().await.is_some() {}

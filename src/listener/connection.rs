@@ -19,6 +19,7 @@ use super::wire::Wire;
 use super::{Service, Visitor, note_failed_handshake, place_of, shown};
 use crate::clock::now;
 use crate::event::{self, Event};
+use crate::mail::reply::LF_ENDS_NOTHING;
 use crate::mail::{Client, Refusal, Submission};
 use crate::policy::Limits;
 use crate::smtp::{Action, Input, Offer, Parting, Session, Settings};
@@ -111,6 +112,10 @@ pub async fn converse(wire: Wire, ip: Option<IpAddr>, reception: Reception<'_>, 
     }
     if let Some(End::Closed(Parting::Ours)) = end {
         last_words(&mut connection.wire).await;
+    }
+    if session.waits_behind_lf() {
+        let warning = format!("{} is gone, behind {LF_ENDS_NOTHING}", shown(ip));
+        event::log(&Event::Warning { warning: &warning });
     }
     let Intake { client, messages, .. } = &connection.intake;
     event::log(&Event::Disconnected { client: &client.to_string(), messages: *messages });

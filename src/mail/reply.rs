@@ -107,6 +107,10 @@ fn printable(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>().trim().to_owned()
 }
 
+/// What to tell the owner of a client that has ended a message with LF alone, and waits (legacy-clients.md, case 95).
+pub const LF_ENDS_NOTHING: &str = "LF . LF, which does not end a message: let the client end its lines with CR LF or, where it \
+    ends all of them with LF alone, list its address in `lf_only` of this listener";
+
 /// Why we do not do what a client asks. `Display` is for the operator's log.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -205,6 +209,8 @@ pub enum Refusal {
         "silent or too slow while nearly all places are taken (`limits.silence_when_full`, `limits.rate_when_full`)"
     )]
     TooSlow,
+    #[error("{0}, behind {LF_ENDS_NOTHING}")]
+    LfEndsNothing(Box<Refusal>),
     #[error("more than {0} messages from one client within a minute (`limits.messages_per_minute`)")]
     TooManyMessages(u32),
     #[error("more than {0} bytes from one client within a minute (`limits.size_per_minute`)")]
@@ -268,6 +274,7 @@ impl Refusal {
             R::TooManyErrors(_) => (421, (4, 7, 0), "Too many errors, closing the connection".into()),
             R::Silent(_) => (421, (4, 4, 2), "Timeout, closing the connection".into()),
             R::TooSlow => (421, (4, 4, 2), "Too slow while others wait, closing the connection".into()),
+            R::LfEndsNothing(why) => return why.reply(),
             R::TooManyMessages(_) => {
                 (451, (4, 7, 1), "Too many messages from your address within a minute, try again later".into())
             }

@@ -84,10 +84,17 @@ pub fn is_verb(line: &[u8], verb: &str) -> bool {
     split_verb(line).0.eq_ignore_ascii_case(verb.as_bytes())
 }
 
+/// Whether the line is AUTH, or some mistake for it (an indented script, `AUTH=PLAIN`): a password may stand in it.
+#[must_use]
+pub fn is_meant_as_auth(line: &[u8]) -> bool {
+    let start = line.iter().position(u8::is_ascii_alphabetic).unwrap_or(line.len());
+    line.get(start..start + 4).is_some_and(|word| word.eq_ignore_ascii_case(b"AUTH"))
+}
+
 /// The line as the log may show it: one line, no control characters, no secrets, not too long.
 #[must_use]
 pub fn shown(line: &[u8]) -> String {
-    if is_verb(line, "AUTH") {
+    if is_meant_as_auth(line) {
         return "AUTH".to_owned();
     }
     // No character is longer than four bytes, so the rest cannot be shown anyway.

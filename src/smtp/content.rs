@@ -61,6 +61,12 @@ impl Incoming {
         Incoming { dots, kept: Kept { bytes: 0, header: Some(Header::default()), fate } }
     }
 
+    /// Whether LF `.` LF came in and ended nothing.
+    #[must_use]
+    pub fn lf_ended_nothing(&self) -> bool {
+        self.dots.lf_ended_nothing()
+    }
+
     /// Takes bytes of the client.
     pub fn take<'a>(&mut self, input: &'a [u8], limits: &Limits, out: &mut Actions) -> Progress<'a> {
         let kept = &mut self.kept;

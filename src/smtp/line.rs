@@ -132,6 +132,8 @@ pub struct Dots {
     place: Place,
     /// Whether LF `.` LF is the end, and nothing else.
     lf_ends: bool,
+    /// It came in where it is not.
+    lf_ended_nothing: bool,
 }
 
 /// Where in the text the next byte stands. Bytes that may belong to the end of data are held back.
@@ -154,13 +156,19 @@ impl Dots {
     /// an end of data.
     #[must_use]
     pub fn behind(end: LineEnd) -> Dots {
-        Dots { place: Place::Start(end), lf_ends: false }
+        Dots { place: Place::Start(end), lf_ends: false, lf_ended_nothing: false }
     }
 
     /// The same of a client that has said everything with LF alone, and may end its messages so.
     #[must_use]
     pub fn of_lf_only() -> Dots {
-        Dots { place: Place::Start(LineEnd::Lf), lf_ends: true }
+        Dots { place: Place::Start(LineEnd::Lf), lf_ends: true, lf_ended_nothing: false }
+    }
+
+    /// Whether LF `.` LF came in and was text: the client may wait for an answer to it.
+    #[must_use]
+    pub fn lf_ended_nothing(&self) -> bool {
+        self.lf_ended_nothing
     }
 
     /// Gives the content in `input` to `keep`, in as few runs as possible. Returns what stands behind the end of
@@ -196,6 +204,7 @@ impl Dots {
                 // Behind a bare LF only libraries that stuff there too double a dot (legacy-clients.md, section 6).
                 (Place::Dot(LineEnd::CrLf), _) | (Place::Dot(LineEnd::Lf), b'.') => Place::Inside,
                 (Place::Dot(LineEnd::Lf), _) => {
+                    self.lf_ended_nothing |= byte == b'\n';
                     keep(b".");
                     Place::Inside
                 }

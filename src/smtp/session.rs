@@ -167,10 +167,8 @@ impl Session {
             // While something is asked, it is us who are silent.
             (Input::Silence | Input::Slow, State::Waiting { .. })
             | (Input::Stored(_) | Input::Verified(_) | Input::Encrypted, _) => {}
-            (Input::Silence, _) => {
-                self.leave(Refusal::Silent(self.settings.policy.limits.idle_timeout_s), &mut out);
-            }
-            (Input::Slow, _) => self.leave(Refusal::TooSlow, &mut out),
+            (Input::Silence, _) => self.give_up(Refusal::Silent(self.settings.policy.limits.idle_timeout_s), &mut out),
+            (Input::Slow, _) => self.give_up(Refusal::TooSlow, &mut out),
             (Input::Stop, _) => self.leave(Refusal::Stopping, &mut out),
         }
         if matches!(self.state, State::Encrypting) {
@@ -279,7 +277,7 @@ impl Session {
                 if let State::Mail(transaction) = &mut self.state {
                     transaction.refused_some |= command::is_verb(text, "RCPT");
                 }
-                self.secrets_may_follow = is_secret || command::is_verb(text, "AUTH");
+                self.secrets_may_follow = is_secret || command::is_meant_as_auth(text);
                 let (refusal, shown) = if is_secret { conceal(refusal) } else { (refusal, command::shown(text)) };
                 self.refuse(refusal, shown, out);
             }
@@ -541,6 +539,16 @@ impl Session {
             self.errors += 1;
         }
         if self.errors > limit { Refusal::TooManyErrors(limit) } else { refusal }
+    }
+
+    /// Whether the client has said LF `.` LF where that ends nothing, and no end of data since (legacy-clients.md, section 6).
+    pub fn waits_behind_lf(&self) -> bool {
+        matches!(&self.state, State::Data(_, incoming) if incoming.lf_ended_nothing())
+    }
+
+    /// Waits no longer for a client. It may be waiting for us.
+    fn give_up(&mut self, why: Refusal, out: &mut Actions) {
+        self.leave(if self.waits_behind_lf() { Refusal::LfEndsNothing(why.into()) } else { why }, out);
     }
 
     /// Ends the connection from our side, whatever goes on.

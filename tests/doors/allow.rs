@@ -1,10 +1,10 @@
 //! Who may come in: no stranger, and no stranger who looks like a neighbour.
 
 use std::io::{BufRead, BufReader};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 
 use crate::netns::Cable;
-use crate::program::{DEADLINE, Gmail};
+use crate::program::{DEADLINE, Device, Gmail};
 use crate::{relay_not_started, relay_with, text};
 
 #[test]
@@ -65,4 +65,22 @@ fn check_says_who_may_send_at_each_listener() {
         assert!(told.contains(words), "{words}: {told}");
     }
     assert!(!relay.folder().join("smtp.sock").exists(), "it only tried");
+}
+
+/// legacy-clients.md, cases 95 and 96: a script with netcat gives up by itself, long before we do.
+#[test]
+fn who_is_listed_may_end_mail_with_lf_and_of_who_is_not_the_log_names_the_setting() {
+    let gmail = Gmail::start();
+    let mut relay = relay_with(&gmail, "[[listen]]\naddress = \"127.0.0.1:0\"\nlf_only = [\"127.0.0.2\"]\n");
+    let script = "HELO nas\nMAIL FROM:<a@b.example>\nRCPT TO:<c@d.example>\nDATA\nSubject: x\n\nx\n.\nQUIT\n";
+    let mut listed = Device::connect_from([127, 0, 0, 2].into(), relay.port());
+    listed.write(script.as_bytes());
+    gmail.wait_for(1);
+    let mut other = Device::connect(relay.port());
+    other.write(script.as_bytes());
+    other.stream().shutdown(Shutdown::Write).expect("the connection stands");
+    let warning = relay.log().wait_for_one("warning", |event| text(event, "warning").contains("`lf_only`"));
+    assert!(text(&warning, "warning").starts_with("127.0.0.1 is gone, behind LF . LF"), "{warning}");
+    assert_eq!(relay.log().events("accepted").len(), 1);
+    relay.stop();
 }

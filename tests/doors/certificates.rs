@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::authority::{Authority, FILES, Pair, Secure};
 use crate::program::{Gmail, Relay};
-use crate::talk::Talk;
+use crate::talk::{Talk, tcp};
 use crate::{relay_not_started, text};
 
 const CONFIG: &str = "[[listen]]\naddress = \"127.0.0.1:0\"\ntls = \"implicit\"\n";
@@ -121,5 +121,21 @@ fn the_page_about_certificates_tells_how_to_make_one_that_works() {
         .output()
         .unwrap();
     assert!(verified.status.success() && !root.is_empty(), "{verified:?}");
+    relay.stop();
+}
+
+#[test]
+fn an_address_that_a_reload_cannot_close_keeps_its_tls() {
+    let (gmail, authority) = (Gmail::start(), Authority::new());
+    let mut relay = relay_not_started(&gmail, &format!("{}{FILES}", CONFIG.replace("implicit", "starttls")));
+    authority.equip(&relay);
+    relay.start();
+    relay.write_config("[[listen]]\naddress = \"localhost:0\"\n");
+    relay.hang_up();
+    relay.log().wait_for_one("reloaded", |event| text(event, "changes").contains("the addresses to listen on"));
+    let mut device = Talk::over(tcp(relay.port()));
+    device.hear();
+    let offered = device.say("EHLO nas");
+    assert!(offered.contains("STARTTLS"), "{offered}");
     relay.stop();
 }

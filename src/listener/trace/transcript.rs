@@ -9,6 +9,8 @@ use std::fmt::Write;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
+use crate::smtp::command;
+
 /// What stands in the place of secrets: a user `user` with the password `password`.
 const PLAIN: &str = "AHVzZXIAcGFzc3dvcmQ=";
 const USER: &str = "dXNlcg==";
@@ -23,11 +25,28 @@ const CONTENT_BYTES_MAX: usize = 64 * 1024;
 const VERBS: [&str; 12] =
     ["HELO", "EHLO", "MAIL", "RCPT", "DATA", "RSET", "NOOP", "VRFY", "HELP", "QUIT", "STARTTLS", "EXPN"];
 
+/// Words behind AUTH that are no secrets; another one may be a password without the word that belongs before it.
+const MECHANISMS: [&str; 11] = [
+    "PLAIN",
+    "LOGIN",
+    "CRAM-MD5",
+    "DIGEST-MD5",
+    "NTLM",
+    "GSSAPI",
+    "XOAUTH2",
+    "OAUTHBEARER",
+    "SCRAM-SHA-1",
+    "SCRAM-SHA-256",
+    "EXTERNAL",
+];
+
 /// Writes down one conversation.
 #[derive(Debug)]
 pub struct Transcript {
     /// Whether content is wanted.
     content: bool,
+    /// LF may end a message: the client is listed for that, and has said no line with CR LF.
+    lf_ends: bool,
     /// The beginning of a line whose end did not come in yet.
     partial: Vec<u8>,
     replies: Vec<u8>,
@@ -60,7 +79,8 @@ impl Transcript {
             let _ = writeln!(text, "given {line}");
         }
         let (partial, replies) = (Vec::new(), Vec::new());
-        Transcript { content, partial, replies, talk: Talk::Command, encrypted: false, stored: 0, text }
+        let lf_ends = given.iter().any(|line| line == "lf_only");
+        Transcript { content, lf_ends, partial, replies, talk: Talk::Command, encrypted: false, stored: 0, text }
     }
 
     /// Replies were written.
@@ -147,6 +167,7 @@ impl Transcript {
         match self.talk {
             Talk::Content { bytes, left_out } => self.content_line(line, bytes, left_out),
             talk => {
+                self.lf_ends &= !line.ends_with(b"\r\n");
                 let (line, next) = mask(line, talk);
                 write_line(&mut self.text, &line);
                 let is_data = verb(&line) == "DATA" && content_asked;
@@ -156,7 +177,7 @@ impl Transcript {
     }
 
     fn content_line(&mut self, line: &[u8], bytes: usize, left_out: usize) {
-        if line == b".\r\n" {
+        if line == if self.lf_ends { &b".\n"[..] } else { b".\r\n" } {
             if left_out > 0 {
                 let _ = writeln!(self.text, "# {left_out} bytes of content are left out here");
             }
@@ -192,13 +213,11 @@ fn verb(line: &[u8]) -> String {
 /// The line without a secret, and what the next one is.
 fn mask(line: &[u8], talk: Talk) -> (Vec<u8>, Talk) {
     let verb = verb(line);
-    if verb == "AUTH" {
-        return (mask_auth(line), Talk::Secret(0));
-    }
     match talk {
-        Talk::Secret(count) if !VERBS.contains(&verb.as_str()) => {
+        Talk::Secret(count) if verb != "AUTH" && !VERBS.contains(&verb.as_str()) => {
             (mask_answer(line, count), Talk::Secret(count.saturating_add(1)))
         }
+        _ if command::is_meant_as_auth(line) => (mask_auth(line), Talk::Secret(0)),
         _ => (line.to_vec(), Talk::Command),
     }
 }
@@ -210,7 +229,11 @@ fn mask_auth(line: &[u8]) -> Vec<u8> {
     let mut parts = words.split_ascii_whitespace();
     let (verb, mechanism) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     let rest: Vec<&str> = parts.collect();
+    let is_mechanism = mechanism.is_empty() || MECHANISMS.iter().any(|known| known.eq_ignore_ascii_case(mechanism));
     let shown = match rest.as_slice() {
+        // Not heard as AUTH, so it is not shown as AUTH.
+        _ if words.get(..4).is_none_or(|start| start != verb) => MASKED.to_owned(),
+        _ if !is_mechanism => format!("{verb} {MASKED}"),
         [] => words.trim_end().to_owned(),
         [only] if *only == "=" || *only == "*" => format!("{verb} {mechanism} {only}"),
         [first, ..] => {
@@ -313,6 +336,24 @@ mod tests {
     }
 
     #[test]
+    fn what_follows_a_message_that_lf_ended_is_no_content() {
+        let secret = BASE64.encode("\0me\0secret");
+        for (given, is_masked) in [(&["lf_only".to_owned()][..], true), (&[], false)] {
+            let mut transcript = Transcript::new("t", given, false);
+            transcript.said(b"250 ok\r\n354 go\r\n250 2.0.0 Queued as 6h0\r\n");
+            transcript.heard(format!("MAIL FROM:<a@b>\nDATA\nx\n.\nAUTH PLAIN {secret}\nQUIT\n").as_bytes());
+            let text = transcript.take();
+            assert_eq!(text.contains(&format!("C! .\\n\nC! AUTH PLAIN {PLAIN}\\n\nC! QUIT\\n\n")), is_masked, "{text}");
+            assert!(!text.contains(&secret) && !text.contains("C! x"), "{text}");
+        }
+        let mut crlf = Transcript::new("t", &["lf_only".to_owned()], false);
+        crlf.said(b"354 go\r\n");
+        crlf.heard(b"DATA\r\nx\n.\ny\r\n.\r\nQUIT\r\n");
+        let text = crlf.take();
+        assert!(!text.contains(": y") && text.contains("C: .\nC: QUIT\n"), "{text}");
+    }
+
+    #[test]
     fn bytes_that_are_no_text_are_escaped() {
         let mut out = String::new();
         for line in [&b"\xff\0\\ \x1b[1m \r\n"[..], "é\u{200b}\r\n".as_bytes(), b"\r\n", b"x\ry"] {
@@ -335,6 +376,9 @@ mod tests {
                 format!("C! AUTH LOGIN {USER}\\n\nC! {USER}\\n\nC: RSET\n"),
             ),
             ("AUTH LOGIN\r\nme\r\nsecret\r\n".to_owned(), format!("C: AUTH LOGIN\nC: {MASKED}\nC: {MASKED}\n")),
+            (format!("  AUTH PLAIN {secret}\r\n{password}\r\n"), format!("C: {MASKED}\nC: {USER}\n")),
+            (format!("AUTH=PLAIN {secret}\r\n"), format!("C: {MASKED}\n")),
+            (format!("AUTH {password}\r\n"), format!("C: AUTH {MASKED}\n")),
             (format!("AUTH XOAUTH2 {password}\r\n*\r\n"), format!("C: AUTH XOAUTH2 {USER}\nC: *\n")),
         ] {
             let text = recorded(&[(&heard, "502 5.5.1 no\n")], true);
