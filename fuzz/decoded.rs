@@ -25,6 +25,9 @@ pub fn holds(input: &[u8]) {
     let sent = Case::of(*rules).repair(&[text]);
     subject_is_kept(head, sent.header());
     let (before, after) = (content_fields_alone(&original), content_fields_alone(&sent.bytes));
+    if !inner_headers_are_closed(&before) || !inner_headers_are_closed(&after) {
+        return;
+    }
     let parser = MessageParser::default();
     let (Some(before), Some(after)) = (parser.parse(&before), parser.parse(&after)) else { return };
     let did = |what: &str| sent.plan.changes.iter().any(|change| change.contains(what));
@@ -71,6 +74,17 @@ fn headers_are_closed(original: &[u8]) -> bool {
         line.trim_ascii_end().ends_with(b"--")
             || head.len() < behind.len() && header::entries(head).all(|entry| Field::parse(entry).is_some())
     })
+}
+
+/// No boundary ends the header of a message within the message: an assertion of the other parser may fail there.
+fn inner_headers_are_closed(message: &[u8]) -> bool {
+    let text = message.to_ascii_lowercase();
+    memchr::memmem::find(&text, b"/digest").is_none()
+        && memchr::memmem::find_iter(&text, b"message/").all(|at| {
+            let (_, inner) = header::split(&text[at..]);
+            let (head, _) = header::split(inner);
+            !head.starts_with(b"--") && memchr::memmem::find(head, b"\n--").is_none()
+        })
 }
 
 /// And so it is of each header that the other parser sees. Collects the boundaries that it goes by.
