@@ -329,11 +329,16 @@ impl Name {
         self.plain.extend(text.chars().map(|c| if c.is_ascii_control() { ' ' } else { c }));
     }
 
-    /// Takes an encoded word, with what it may not hold escaped (RFC 2047 §5, rule 3).
+    /// Takes an encoded word, with what it may not hold escaped (RFC 2047 §5, rule 3). One that no line would hold then is
+    /// text: those of mail programs have 75 characters.
     fn encoded(&mut self, word: &str) {
-        self.flush(true);
         let escaped = |byte: u8| if is_atext(byte.into()) { char::from(byte).into() } else { format!("={byte:02X}") };
-        self.written.push(word.bytes().map(escaped).collect());
+        let escaped: String = word.bytes().map(escaped).collect();
+        if escaped.len() >= WORD_BYTES_MAX {
+            return self.plain(word);
+        }
+        self.flush(true);
+        self.written.push(escaped);
         self.after_encoded = true;
     }
 
