@@ -326,8 +326,10 @@ impl Spool for SqliteSpool {
         let (listening, disk, files) = (Arc::clone(&self.listening), self.disk.clone(), self.files.clone());
         let share = self.share.load(Ordering::Relaxed);
         let accept = move |db: &Connection| {
-            disk.ensure_room(db, small.as_ref().map_or(0, Bytes::len) as u64)?;
-            disk.ensure_share(db, submission.client.ip, size, share)?;
+            if let Some(room) = disk.room() {
+                room.ensure(db, small.as_ref().map_or(0, Bytes::len) as u64)?;
+                room.ensure_share(db, submission.client.ip, size, share)?;
+            }
             if small.is_none() && !files.holds(id, size) {
                 return Ok(None);
             }
@@ -356,7 +358,9 @@ impl Spool for SqliteSpool {
         let uploaded = upload.as_ref().map(|upload| upload.id);
         let (disk, files) = (self.disk.clone(), self.files.clone());
         let restore = move |db: &Connection| {
-            disk.ensure_room(db, small.as_ref().map_or(0, Bytes::len) as u64)?;
+            if let Some(room) = disk.room() {
+                room.ensure(db, small.as_ref().map_or(0, Bytes::len) as u64)?;
+            }
             if uploaded.is_some_and(|id| !files.holds(id, size)) {
                 return Ok(None);
             }

@@ -35,8 +35,7 @@ impl Disk {
 
     /// Whether the log has to be kept small.
     pub fn is_small(&self) -> bool {
-        let disk = rustix::fs::statvfs(&self.folder);
-        disk.is_ok_and(|disk| disk.f_blocks.saturating_mul(disk.f_frsize) < SMALL_DISK_BYTES)
+        self.room().is_some_and(|room| room.all_bytes < SMALL_DISK_BYTES)
     }
 
     /// Keeps the log small beside a disk that is small: it could take all of it otherwise, and leave no room to empty it.
@@ -53,26 +52,42 @@ impl Disk {
         Ok(())
     }
 
+    /// Fails as a full disk does, if `bytes` more in a file of their own would be too much.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::StorageFull`].
+    pub fn ensure_room_for_file(&self, bytes: u64) -> io::Result<()> {
+        let lacking = self.room().and_then(|room| room.lacking(bytes));
+        lacking.map_or(Ok(()), |lacking| Err(io::Error::new(io::ErrorKind::StorageFull, lacking.to_string())))
+    }
+
+    /// What there is of it now. Where the system does not tell, `None`: the disk is left to speak for itself.
+    pub fn room(&self) -> Option<Room> {
+        let disk = rustix::fs::statvfs(&self.folder).ok()?;
+        let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
+        Some(Room { free_bytes: bytes(disk.f_bavail), all_bytes: bytes(disk.f_blocks) })
+    }
+}
+
+/// The room on a disk at one moment.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    free_bytes: u64,
+    all_bytes: u64,
+}
+
+impl Room {
     /// Fails as a full disk does, if `bytes` more in the database would be too much. Pages that are free inside it count
     /// as room.
     ///
     /// # Errors
     /// `SQLITE_FULL`.
-    pub fn ensure_room(&self, db: &Connection, bytes: u64) -> rusqlite::Result<()> {
+    pub fn ensure(self, db: &Connection, bytes: u64) -> rusqlite::Result<()> {
         let Some(lacking) = self.lacking(bytes.saturating_mul(WRITTEN_TIMES)) else { return Ok(()) };
         if free_inside(db)? >= lacking.bytes {
             return Ok(());
         }
-        Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_FULL), Some(lacking.to_string())))
-    }
-
-    /// The same for `bytes` more in a file of their own.
-    ///
-    /// # Errors
-    /// [`io::ErrorKind::StorageFull`].
-    pub fn ensure_room_for_file(&self, bytes: u64) -> io::Result<()> {
-        let lacking = self.lacking(bytes);
-        lacking.map_or(Ok(()), |lacking| Err(io::Error::new(io::ErrorKind::StorageFull, lacking.to_string())))
+        Err(full(lacking.to_string()))
     }
 
     /// Fails as a full disk does, if one client would hold more than its part, in percent, of the room that there is for mail:
@@ -80,33 +95,32 @@ impl Disk {
     ///
     /// # Errors
     /// `SQLITE_FULL`.
-    pub fn ensure_share(&self, db: &Connection, ip: Option<IpAddr>, bytes: u64, percent: u8) -> rusqlite::Result<()> {
-        let Ok(disk) = rustix::fs::statvfs(&self.folder) else { return Ok(()) };
-        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-        if percent >= 100 || free >= PLENTY_BYTES {
+    pub fn ensure_share(self, db: &Connection, ip: Option<IpAddr>, bytes: u64, percent: u8) -> rusqlite::Result<()> {
+        if percent >= 100 || self.free_bytes >= PLENTY_BYTES {
             return Ok(());
         }
         let (of_client, of_all) = waiting(db, ip)?;
-        let room = free.saturating_add(free_inside(db)?).saturating_add(of_all);
+        let room = self.free_bytes.saturating_add(free_inside(db)?).saturating_add(of_all);
         let share = room.saturating_mul(percent.into()) / 100;
         if of_client.saturating_add(bytes) <= share {
             return Ok(());
         }
-        let words = format!(
+        Err(full(format!(
             "{} MB of this client wait, and {percent} % of the room is its share (limits.spool_share)",
             of_client.div_ceil(1_000_000)
-        );
-        Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_FULL), Some(words)))
+        )))
     }
 
-    /// What is missing on the disk for `bytes` more. Where the system does not tell, the disk is left to speak for itself.
-    fn lacking(&self, bytes: u64) -> Option<Lacking> {
-        let disk = rustix::fs::statvfs(&self.folder).ok()?;
-        let reserve = RESERVE_BYTES.min(disk.f_blocks.saturating_mul(disk.f_frsize) / RESERVE_PART);
-        let needed = reserve.saturating_add(bytes);
-        let bytes = needed.saturating_sub(disk.f_bavail.saturating_mul(disk.f_frsize));
+    /// What is missing for `bytes` more.
+    fn lacking(self, bytes: u64) -> Option<Lacking> {
+        let needed = RESERVE_BYTES.min(self.all_bytes / RESERVE_PART).saturating_add(bytes);
+        let bytes = needed.saturating_sub(self.free_bytes);
         (bytes > 0).then_some(Lacking { bytes, needed })
     }
+}
+
+fn full(words: String) -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_FULL), Some(words))
 }
 
 /// The disk has not enough room.
